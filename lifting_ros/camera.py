@@ -72,8 +72,8 @@ class Camera:
         object.__setattr__(self, 'height', int(self.height))
 
     @classmethod
-    def from_fov(cls, width, height, fov=np.deg2rad(55.0)):
-        """A pinhole camera whose longer image side spans ``fov`` radians."""
+    def from_fov(cls, width, height, fov=0.96):
+        """A pinhole camera whose longer image side spans ``fov`` radians (55 degrees)."""
         f = max(width, height) / 2 / np.tan(fov / 2)
         return cls([[f, 0, (width - 1) / 2], [0, f, (height - 1) / 2], [0, 0, 1]], width, height)
 

@@ -1,0 +1,71 @@
+"""The ``lifting-ros`` command: parses, imports what the command needs, and calls it."""
+
+import argparse
+import importlib
+import logging
+import sys
+
+#: command words -> module with add_arguments(parser) and run(args) -> exit status
+COMMANDS = {
+    ('run',): ('lifting_ros.run', 'people in a photo, a video or a camera: print and draw them'),
+    ('lift',): ('lifting_ros.lifting.command', 'keypoints of a file to 3D skeletons in metres'),
+    ('train', 'prior'): ('lifting_ros.training.prior', 'fit the pose prior to motion capture'),
+    ('train', 'network'): ('lifting_ros.training.network', 'train the belief-map network'),
+    ('render',): ('lifting_ros.training.render', 'render people with known joints'),
+    ('eval', '2d'): ('lifting_ros.evaluation.keypoints2d', 'PCK and OKS on photographs'),
+    ('eval', '3d'): ('lifting_ros.evaluation.lift3d', 'joint errors and coverage in 3D'),
+    ('eval', 'demo'): ('lifting_ros.evaluation.demo', 'the demo clip against its truth'),
+    ('bench',): ('lifting_ros.evaluation.bench', 'speed, beside plain references and peers'),
+}
+
+
+def _wanted(argv):
+    words = [a for a in argv if not a.startswith('-')]
+    for n in (2, 1):
+        if tuple(words[:n]) in COMMANDS:
+            return tuple(words[:n])
+    return None
+
+
+def build_parser(wanted=None):
+    """The parser; only the module of the ``wanted`` command is imported."""
+    parser = argparse.ArgumentParser(
+        prog='lifting-ros', description='3D skeletons of the people in front of a camera.')
+    parser.add_argument('-v', '--verbose', action='store_true', help='say more on stderr')
+    top = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
+    groups = {}
+    for words, (module, text) in COMMANDS.items():
+        if len(words) == 1:
+            sub = top.add_parser(words[0], help=text, description=text)
+        else:
+            if words[0] not in groups:
+                group = top.add_parser(words[0], help=f'{words[0]} ...')
+                groups[words[0]] = group.add_subparsers(dest='subcommand', required=True,
+                                                        metavar='WHAT')
+            sub = groups[words[0]].add_parser(words[1], help=text, description=text)
+        if words == wanted:
+            loaded = importlib.import_module(module)
+            loaded.add_arguments(sub)
+            sub.set_defaults(run=loaded.run)
+    return parser
+
+
+def main(argv=None):
+    """Entry point; returns the exit status. Expected errors are one line, without traceback."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        args = build_parser(_wanted(argv)).parse_args(argv)
+        logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING,
+                            format='%(levelname)s %(name)s: %(message)s')
+        return int(args.run(args) or 0)
+    except KeyboardInterrupt:
+        return 130
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
+        if '-v' in argv or '--verbose' in argv:
+            raise
+        sys.stderr.write(f'lifting-ros: {error}\n')
+        return 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())
