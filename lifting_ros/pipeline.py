@@ -1,0 +1,223 @@
+"""From an image to the people in it: find, crop, network, lift, track."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from .camera import Camera
+from .lifting import Lifter
+from .network import Estimator
+from .person import Person, ScaleSource, Source
+from .skeleton import NUM_JOINTS
+from .tracking import Observation, Tracker, TrackerOptions
+from .tracking.association import box_iou
+
+
+@dataclass
+class PipelineOptions:
+    """What a user may turn. May be changed between two calls."""
+
+    threshold: float = 0.25        # least confidence of a person, 0..1
+    find_threshold: float = 0.25   # least height of a peak of the centre map, 0..1
+    max_people: int = 16
+    search_every: int = 5          # images between two searches of the whole image
+    stature: float | None = None   # m, where it is known for everybody on the site
+
+
+class Pipeline:
+    """The whole way. One instance per camera: it remembers people from image to image.
+
+    Attributes:
+        options: :class:`PipelineOptions`.
+        device: 'cpu' or 'cuda'.
+        timing: milliseconds of the parts of the last call.
+    """
+
+    def __init__(self, estimator, lifter, options=None, tracker=None):
+        """Put the parts together; :meth:`from_pretrained` is the usual way."""
+        self.estimator, self.lifter = estimator, lifter
+        self.options = options or PipelineOptions()
+        self.tracker = tracker or Tracker(TrackerOptions())
+        self.timing = {}
+        self._since_search = 0
+
+    @classmethod
+    def from_pretrained(cls, device='cpu', weights=None, **options):
+        """Load the weights that ship with the package.
+
+        Args:
+            device: 'cpu' or 'cuda'.
+            weights: path of another network's weights, or None.
+            **options: fields of :class:`PipelineOptions`.
+
+        Raises:
+            lifting_ros.prior.file.WeightsError: a file is missing or not what it should be.
+            RuntimeError: CUDA asked for and not there.
+        """
+        return cls(Estimator.from_pretrained(weights, device=device), Lifter.from_pretrained(),
+                   PipelineOptions(**options))
+
+    @property
+    def device(self):
+        """Where the network runs."""
+        return self.estimator.device
+
+    def reset(self):
+        """Forget everybody who was seen; their ids are not given again."""
+        self.tracker.reset()
+        self._since_search = 0
+
+    def keypoints(self, image, boxes):
+        """Keypoints of people whose boxes are known.
+
+        Args:
+            image: (H, W, 3) uint8 BGR.
+            boxes: (N, 4) x0 y0 x1 y1, px, about the person's joints.
+
+        Returns:
+            keypoints (N, 17, 2) px and confidence (N, 17) in 0..1.
+        """
+        found = self.estimator.keypoints(_checked(image), np.asarray(boxes, float).reshape(-1, 4))
+        return found.xy, found.confidence
+
+    def __call__(self, image, camera=None, stamp=None, up=None):
+        """Find the people in an image.
+
+        Args:
+            image: (H, W, 3) uint8 BGR.
+            camera: :class:`~lifting_ros.camera.Camera` of this image's size, or None: then
+                positions are NaN.
+            stamp: time of the image in seconds. With it, people are followed from call to call;
+                None is a picture by itself, and nothing is carried over from or to it.
+            up: (3,) unit vector against gravity in the optical frame, or None where unknown.
+
+        Returns:
+            list of :class:`~lifting_ros.person.Person`, the most confident first, those that
+            are only predicted last.
+
+        Raises:
+            ValueError: the image is not (H, W, 3) uint8, or the camera is of another size.
+        """
+        image = _checked(image)
+        height, width = image.shape[:2]
+        if camera is not None and (camera.width, camera.height) != (width, height):
+            raise ValueError(f'the camera is calibrated for {camera.width}x{camera.height}, the '
+                             f'image is {width}x{height}')
+        alone = stamp is None
+        tracker = Tracker(self.tracker.options) if alone else self.tracker
+        now = 0.0 if alone else float(stamp)
+        clock = [time.perf_counter()]
+
+        boxes = self._boxes(image, tracker.expected_boxes(now), alone)
+        clock.append(time.perf_counter())
+        seen = self._observe(image, boxes)
+        clock.append(time.perf_counter())
+        self._lift(seen, camera, up)
+        clock.append(time.perf_counter())
+        people = tracker.update(seen, now)
+        clock.append(time.perf_counter())
+
+        self.timing = dict(zip(('find', 'network', 'lift', 'track'),
+                               1e3 * np.diff(clock)), total=1e3 * (clock[-1] - clock[0]))
+        return sorted(people, key=lambda p: (not p.matched, -p.confidence))
+
+    def _boxes(self, image, expected, alone):
+        """Boxes to look into: people followed, and every few images whoever is new."""
+        self._since_search += 1
+        search = alone or len(expected) == 0 or self._since_search >= self.options.search_every
+        if not search:
+            return expected
+        if not alone:
+            self._since_search = 0
+        found, _ = self.estimator.find(image, self.options.find_threshold,
+                                       self.options.max_people)
+        found = np.asarray(found, float).reshape(-1, 4)
+        if len(expected) and len(found):
+            found = found[box_iou(found, expected).max(axis=1) < 0.5]
+        return np.concatenate((expected, found))[:self.options.max_people]
+
+    def _observe(self, image, boxes):
+        """Run the network on all boxes at once; drop the unsure and the double."""
+        n = len(boxes)
+        if n:
+            found = self.estimator.keypoints(image, boxes)
+            xy, confidence, covariance = (np.asarray(a, float) for a in (
+                found.xy, found.confidence, found.covariance))
+        else:
+            xy, confidence, covariance = (np.zeros((0, NUM_JOINTS) + s)
+                                          for s in ((2,), (), (2, 2)))
+        score = confidence.mean(axis=1)
+        keep = _distinct(xy, confidence, score, self.options.threshold)
+        xy, confidence, covariance, score = (a[keep] for a in (xy, confidence, covariance, score))
+        n = len(keep)
+        return Observation(
+            confidence=score, box=keypoint_boxes(xy, confidence), keypoints=xy,
+            keypoint_confidence=confidence, keypoint_covariance=covariance,
+            joints=np.full((n, NUM_JOINTS, 3), np.nan),
+            covariance=np.full((n, NUM_JOINTS, 3, 3), np.nan),
+            source=np.full((n, NUM_JOINTS), Source.UNKNOWN, dtype=np.uint8),
+            scale_source=np.full(n, ScaleSource.NONE), log_likelihood=np.full(n, np.nan))
+
+    def _lift(self, seen, camera, up):
+        """Fill in what is in metres."""
+        if camera is None or not len(seen):
+            return
+        lifted = self.lifter.lift(seen.keypoints, seen.keypoint_confidence, camera, up=up,
+                                  keypoint_covariance=seen.keypoint_covariance,
+                                  stature=self.options.stature)
+        seen.joints, seen.covariance = lifted.joints, lifted.covariance
+        seen.source, seen.log_likelihood = lifted.source, lifted.log_likelihood
+        seen.scale_source = lifted.scale_source
+
+
+def _checked(image):
+    image = np.asarray(image)
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+        raise ValueError('the image must be (H, W, 3) uint8 BGR and not empty, not '
+                         f'{image.shape} {image.dtype}')
+    return image
+
+
+def keypoint_boxes(xy, confidence, least=0.1):
+    """Boxes about keypoints: their extent, widened by a tenth of its longer side.
+
+    Args:
+        xy: (N, 17, 2) px.
+        confidence: (N, 17); keypoints below ``least`` do not count (all do if fewer than four
+            would).
+
+    Returns:
+        (N, 4) x0 y0 x1 y1, px.
+    """
+    use = confidence > least
+    use |= (use.sum(axis=1) < 4)[:, None]
+    use &= np.isfinite(xy).all(axis=-1)
+    low = np.where(use[..., None], xy, np.inf).min(axis=1, initial=np.inf)
+    high = np.where(use[..., None], xy, -np.inf).max(axis=1, initial=-np.inf)
+    pad = 0.1 * np.maximum((high - low).max(axis=1, keepdims=True, initial=0), 1.0)
+    return np.concatenate((low - pad, high + pad), axis=1)
+
+
+def _distinct(xy, confidence, score, threshold, near=0.12):
+    """Indices of people sure enough and not the same as a surer one, the surest first.
+
+    Two are the same when the keypoints that both see lie within ``near`` of the person's size.
+    """
+    boxes = keypoint_boxes(xy, confidence)
+    size = np.sqrt(np.maximum(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1), 1.0))
+    order = [i for i in np.argsort(-score) if score[i] >= threshold]
+    if len(order) < 2:
+        return np.array(order, dtype=int)
+    weight = np.sqrt(confidence[:, None] * confidence[None])             # (N, N, 17)
+    gap = np.linalg.norm(xy[:, None] - xy[None], axis=-1)
+    mean = (weight * gap).sum(-1) / np.maximum(weight.sum(-1), 1e-6)
+    same = mean < near * np.minimum(size[:, None], size[None])
+    keep = []
+    for i in order:
+        if not same[i, keep].any():
+            keep.append(i)
+    return np.array(keep, dtype=int)
+
+
+__all__ = ['Camera', 'Person', 'Pipeline', 'PipelineOptions', 'keypoint_boxes']
