@@ -1,0 +1,1 @@
+"""Measures and tables; imported by the command line only."""

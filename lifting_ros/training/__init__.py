@@ -1,0 +1,1 @@
+"""Bodies, rendering, data sets and training loops; imported by the command line only."""

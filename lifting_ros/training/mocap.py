@@ -1,0 +1,205 @@
+"""Motion capture to poses of the project's joints, and skeletons of one definition.
+
+Positions come as y-up metres of named joints (an npz with positions, joint_names, clip_start,
+clip_name, source, subject, kind); they leave as z-up metres of the seventeen joints.
+"""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from ..skeleton import INDEX, MIRROR, NECK, NUM_JOINTS, PELVIS, SPINE
+
+#: Subjects that no shipped fit sees: the evaluation is on them.
+HELD_OUT_SUBJECTS = ('hdm05_mm', 'cmu_02', 'cmu_05', 'cmu_131')
+
+_LIMB = {side: {name: INDEX[f'{side}_{name}'] for name in
+                ('hip', 'knee', 'ankle', 'shoulder', 'elbow', 'wrist')}
+         for side in ('left', 'right')}
+_NOSE, _TOP = INDEX['nose'], INDEX['head_top']
+
+
+@dataclass(frozen=True, eq=False)
+class Poses:
+    """Poses and where each is from.
+
+    Args:
+        joints: (N, 17, 3) metres, z up.
+        source, subject, kind, clip: (N,) strings.
+    """
+
+    joints: np.ndarray
+    source: np.ndarray
+    subject: np.ndarray
+    kind: np.ndarray
+    clip: np.ndarray
+
+    def __len__(self):
+        return len(self.joints)
+
+    def __getitem__(self, index):
+        return Poses(*(getattr(self, f.name)[index] for f in fields(self)))
+
+    def __add__(self, other):
+        return Poses(*(np.concatenate((getattr(self, f.name), getattr(other, f.name)))
+                       for f in fields(self)))
+
+
+def read(path):
+    """Read poses of an npz of motion capture (y up, metres, named joints).
+
+    Args:
+        path: the npz, or a folder with ``poses_common.npz`` in it.
+
+    Returns:
+        Poses.
+
+    Raises:
+        ValueError: a key or a joint that is needed is missing.
+    """
+    path = Path(path)
+    path = path / 'poses_common.npz' if path.is_dir() else path
+    with np.load(path, allow_pickle=False) as data:
+        missing = {'positions', 'joint_names', 'clip_start'} - set(data.files)
+        if missing:
+            raise ValueError(f'{path} lacks {", ".join(sorted(missing))}')
+        names = [str(n) for n in data['joint_names']]
+        start = data['clip_start']
+        clips = len(start) - 1
+        of_clip = {k: data[k].astype(str) if k in data.files else np.full(clips, k)
+                   for k in ('source', 'subject', 'kind', 'clip_name')}
+        raw = data['positions'].astype(np.float64)
+    if 'pelvis' not in names and {'left_hip', 'right_hip'} <= set(names):
+        middle = (raw[:, names.index('left_hip')] + raw[:, names.index('right_hip')]) / 2
+        raw, names = np.concatenate((raw, middle[:, None]), 1), [*names, 'pelvis']
+    needed = [j for j in INDEX if j != 'spine']
+    missing = [j for j in needed if j not in names]
+    if missing:
+        raise ValueError(f'{path} lacks the joints {", ".join(missing)}')
+    joints = np.empty((len(raw), NUM_JOINTS, 3))
+    for j in needed:
+        joints[:, INDEX[j]] = raw[:, names.index(j)]
+    joints[:, PELVIS] = (joints[:, _LIMB['left']['hip']] + joints[:, _LIMB['right']['hip']]) / 2
+    joints[:, SPINE] = (joints[:, PELVIS] + joints[:, NECK]) / 2
+    joints = np.stack((joints[..., 0], -joints[..., 2], joints[..., 1]), -1)
+    frames = np.repeat(np.arange(clips), np.diff(start))
+    return Poses(joints, of_clip['source'][frames], of_clip['subject'][frames],
+                 of_clip['kind'][frames], of_clip['clip_name'][frames])
+
+
+def stature(joints):
+    """Stature by bone lengths, so that it does not depend on the pose.
+
+    Shin, thigh, pelvis to neck and neck to head top, and 5 % for what lies below the ankle
+    (checked against standing frames of each subject to 2 %).
+
+    Args:
+        joints: (..., 17, 3) metres.
+
+    Returns:
+        (...,) metres.
+    """
+    def length(a, b):
+        return np.linalg.norm(joints[..., a, :] - joints[..., b, :], axis=-1)
+    legs = sum(length(s['hip'], s['knee']) + length(s['knee'], s['ankle'])
+               for s in _LIMB.values()) / 2
+    return 1.05 * (legs + length(PELVIS, NECK) + length(NECK, _TOP))
+
+
+def normalise(joints):
+    """Poses with the pelvis at the origin and the stature as unit; also the statures (N,) m."""
+    size = stature(joints)
+    return (joints - joints[:, :1]) / size[:, None, None], size
+
+
+def mirrored(joints):
+    """Left and right exchanged, in any frame (a reflection through the xz plane)."""
+    return joints[..., MIRROR, :] * np.array([1.0, -1.0, 1.0])
+
+
+def draw_balanced(poses, n, rng, power=0.35):
+    """Indices (n,) of poses drawn so that no kind, subject or clip dominates.
+
+    A kind's share is its frame count to ``power``; within a kind so is a subject's, and within
+    that a clip's.
+    """
+    weight = np.ones(len(poses))
+    group = np.zeros(len(poses), dtype=int)
+    for labels in (poses.kind, poses.subject, poses.clip):
+        _, inverse = np.unique(labels, return_inverse=True)
+        _, group_new = np.unique(group * (inverse.max() + 1) + inverse, return_inverse=True)
+        count = np.bincount(group_new)
+        share = count.astype(float) ** power
+        parent = np.zeros(len(count), dtype=int)
+        parent[group_new] = group
+        share /= np.bincount(parent, share)[parent]
+        weight *= share[group_new]
+        group = group_new
+    weight /= np.bincount(group)[group]
+    return rng.choice(len(poses), n, p=weight / weight.sum())
+
+
+def reproportion(joints, rng, strength=1.0):
+    """The same poses on bodies of other proportions and other joint definitions.
+
+    Hips are widened and shoulders narrowed towards what other capture systems and annotators
+    mean by them, limbs are lengthened and shortened alike on both sides, the neck is raised or
+    lowered, and head top and nose are moved: everything by a random amount a pose.
+
+    Args:
+        joints: (N, 17, 3) metres, z up.
+        rng: numpy Generator.
+        strength: factor on every spread.
+
+    Returns:
+        (N, 17, 3) metres, the pelvis where it was.
+    """
+    n = len(joints)
+    size = stature(joints)[:, None]
+
+    def factor(sigma):
+        return np.exp(strength * sigma * np.clip(rng.standard_normal((n, 1)), -2.5, 2.5))
+
+    out = joints.copy()
+    pelvis = joints[:, PELVIS]
+    trunk = joints[:, NECK] - pelvis
+    trunk_new = trunk * factor(0.05)
+    thigh, shin, upper, fore = factor(0.05), factor(0.05), factor(0.06), factor(0.06)
+    hips = joints[:, _LIMB['left']['hip']] - joints[:, _LIMB['right']['hip']]
+    hips_wide = np.linalg.norm(hips, axis=1, keepdims=True)
+    hips_new = size * np.clip(0.130 + strength * 0.022 * rng.standard_normal((n, 1)), 0.08, 0.19)
+    shoulders = joints[:, _LIMB['left']['shoulder']] - joints[:, _LIMB['right']['shoulder']]
+    wide = np.linalg.norm(shoulders, axis=1, keepdims=True)
+    wide_new = size * np.clip(0.212 + strength * 0.022 * rng.standard_normal((n, 1)), 0.15, 0.28)
+    up = trunk / np.linalg.norm(trunk, axis=1, keepdims=True)
+    neck_new = pelvis + trunk_new
+    out[:, NECK] = neck_new + up * size * strength * rng.uniform(-0.012, 0.03, (n, 1))
+    shoulder_drop = up * size * strength * rng.uniform(-0.015, 0.015, (n, 1))
+    hip_drop = up * size * strength * rng.uniform(-0.015, 0.015, (n, 1))
+    for side, sign in (('left', 0.5), ('right', -0.5)):
+        j = _LIMB[side]
+        hip = joints[:, j['hip']]
+        # the pelvis stays the middle of the hips: the legs are moved, not the pelvis
+        out[:, j['hip']] = pelvis + sign * hips / hips_wide * hips_new
+        down = out[:, j['hip']] + hip_drop
+        out[:, j['knee']] = down + thigh * (joints[:, j['knee']] - hip)
+        out[:, j['ankle']] = out[:, j['knee']] + shin * (joints[:, j['ankle']]
+                                                         - joints[:, j['knee']])
+        arm = joints[:, j['shoulder']]
+        middle = arm - joints[:, NECK] - sign * shoulders
+        out[:, j['shoulder']] = (neck_new + middle + shoulder_drop
+                                 + sign * shoulders / wide * wide_new)
+        out[:, j['elbow']] = out[:, j['shoulder']] + upper * (joints[:, j['elbow']] - arm)
+        out[:, j['wrist']] = out[:, j['elbow']] + fore * (joints[:, j['wrist']]
+                                                          - joints[:, j['elbow']])
+    head = joints[:, _TOP] - joints[:, NECK]
+    nose = joints[:, _NOSE] - joints[:, NECK]
+    base = neck_new
+    out[:, _TOP] = base + head * (1 + strength * rng.uniform(-0.18, 0.12, (n, 1)))
+    across = head / np.linalg.norm(head, axis=1, keepdims=True)
+    along = (nose * across).sum(1, keepdims=True) * across
+    out[:, _NOSE] = (base + along * (1 + strength * rng.uniform(-0.15, 0.15, (n, 1)))
+                     + (nose - along) * (1 + strength * rng.uniform(-0.5, 0.5, (n, 1))))
+    out[:, SPINE] = (out[:, PELVIS] + out[:, NECK]) / 2
+    return out
