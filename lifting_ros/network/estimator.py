@@ -1,0 +1,150 @@
+"""The network as the pipeline sees it: an image and boxes in, keypoints out; people found."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from . import weights
+from .crops import check_image, cut, cut_on_device, normalise
+from .decode import decode
+from .find import find_people
+
+
+@dataclass(frozen=True)
+class Keypoints:
+    """Keypoints of N people, in pixels of the image (centres at integers), float64.
+
+    Args:
+        xy: (N, 17, 2); confidence: (N, 17) in 0..1; covariance: (N, 17, 2, 2) px^2.
+    """
+
+    xy: np.ndarray
+    confidence: np.ndarray
+    covariance: np.ndarray
+
+
+def check_device(device):
+    """The torch device of a name.
+
+    Raises:
+        RuntimeError: CUDA is asked for and not there.
+        ValueError: no such device.
+    """
+    try:
+        device = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f'unknown device {device!r}: cpu or cuda') from error
+    if device.type == 'cuda' and not torch.cuda.is_available():
+        raise RuntimeError(f'device {device} was asked for, but torch {torch.__version__} finds no '
+                           'CUDA device; use device cpu, or install a CUDA build of torch and '
+                           'the driver')
+    return device
+
+
+class Estimator:
+    """Keypoints of people in given boxes, and boxes of people in an image.
+
+    Args:
+        model: BeliefNet.
+        device: 'cpu' or 'cuda'.
+    """
+
+    def __init__(self, model, device='cpu'):
+        self.device = check_device(device)
+        self.model = model.eval().to(self.device).requires_grad_(False)
+        if self.device.type == 'cpu':
+            self.model = self.model.to(memory_format=torch.channels_last)
+        self.config = model.config
+
+    @classmethod
+    def from_pretrained(cls, path=None, device='cpu'):
+        """Load weights (None: the shipped ones).
+
+        Raises:
+            WeightsError: file missing or damaged.
+            RuntimeError: CUDA asked for and absent.
+        """
+        device = check_device(device)
+        model, _ = weights.load(path)
+        return cls(model, device)
+
+    @torch.inference_mode()
+    def keypoints(self, image, boxes):
+        """Keypoints of the person in each box, as one batch.
+
+        Args:
+            image: (H, W, 3) uint8 BGR.
+            boxes: (N, 4) x0 y0 x1 y1 px.
+
+        Returns:
+            Keypoints.
+
+        Raises:
+            ValueError: image or boxes of a wrong shape, or boxes that are not finite.
+        """
+        image = check_image(image)
+        boxes = np.asarray(boxes, dtype=np.float64)
+        if boxes.size == 0:
+            boxes = boxes.reshape(0, 4)
+        if boxes.ndim != 2 or boxes.shape[1] != 4 or not np.isfinite(boxes).all():
+            raise ValueError(f'boxes must be (N, 4) finite numbers, got {boxes.shape}')
+        if len(boxes) == 0:
+            return Keypoints(np.zeros((0, 17, 2)), np.zeros((0, 17)), np.zeros((0, 17, 2, 2)))
+        size, margin = self.config.size, self.config.margin
+        if self.device.type == 'cuda':
+            whole = normalise(image[None].copy()).to(self.device)
+            x, scale, offset = cut_on_device(whole, boxes, size, margin)
+        else:
+            crops, scale, offset = cut(image, boxes, size, margin)
+            x = normalise(crops)
+        xy, confidence, covariance = self._run(x)
+        xy = (xy - offset[:, None]) / scale[:, None, None]
+        return Keypoints(xy, confidence, covariance / scale[:, None, None, None] ** 2)
+
+    def _run(self, x):
+        maps = self.model(x)
+        xy, confidence, covariance = decode(torch.sigmoid(maps.logits[-1][:, :17]))
+        return (xy.double().cpu().numpy(), confidence.double().cpu().numpy(),
+                covariance.double().cpu().numpy())
+
+    @torch.inference_mode()
+    def find(self, image, threshold=0.3, max_people=16, side=384):
+        """People in a whole image.
+
+        Args:
+            image: (H, W, 3) uint8 BGR.
+            threshold: least centre score, 0..1.
+            max_people: at most so many, the surest first.
+            side: the longer side the image is brought to, px (a multiple of 32).
+
+        Returns:
+            boxes (M, 4) x0 y0 x1 y1 px, scores (M,), float64.
+
+        Raises:
+            ValueError: image of a wrong shape.
+        """
+        image = check_image(image)
+        scale = side / max(image.shape[:2])
+        h, w = (max(1, round(n * scale)) for n in image.shape[:2])
+        small = cv2.resize(image, (w, h),
+                           interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+        x = normalise(small[None])
+        x = F.pad(x, (0, -w % 32, 0, -h % 32), value=-1.0).to(self.device)
+        f4 = self.model.trunk(x)[0]
+        centre = torch.sigmoid(self.model.head['center'](f4)[0, 0])
+        regress = self.model.head['regress'](f4)[0]
+        heat = torch.sigmoid(self.model.head['heatmap'](f4)[0, :17])
+        boxes, scores = find_people(centre.cpu().numpy(), regress.cpu().numpy(),
+                                    heat.cpu().numpy(), threshold, max_people)
+        return self._unscale(boxes, image.shape, w, h), scores
+
+    @staticmethod
+    def _unscale(boxes, shape, w, h):
+        boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
+        ratio = np.array([shape[1] / w, shape[0] / h] * 2)
+        boxes = (boxes + 0.5) * ratio - 0.5
+        limit = np.array([shape[1] - 1, shape[0] - 1] * 2, np.float64)
+        return np.clip(boxes, 0, limit)

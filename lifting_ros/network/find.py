@@ -1,0 +1,61 @@
+"""People in a whole image: peaks of the centre map, boxes from the regressed joints."""
+
+import numpy as np
+from scipy.ndimage import maximum_filter
+
+_STRIDE = 4
+_WIDEN = 0.10       # of the joints' longer extent: the boxes of the labels are that much wider
+_REACH = 1.8
+_OVERLAP = 0.5      # of two boxes that share more than this, the weaker is the same person
+
+
+def _iou(box, others):
+    lo = np.maximum(box[:2], others[:, :2])
+    hi = np.minimum(box[2:], others[:, 2:])
+    inter = np.prod(np.clip(hi - lo, 0, None), axis=1)
+    area = np.prod(box[2:] - box[:2])
+    return inter / (area + np.prod(others[:, 2:] - others[:, :2], axis=1) - inter + 1e-9)
+
+
+def find_people(centre, regress, heat, threshold, max_people):
+    """Boxes of people.
+
+    Args:
+        centre: (h, w) in 0..1.
+        regress: (34, h, w) cells, (dy, dx) of each COCO joint.
+        heat: (17, h, w) in 0..1, COCO order.
+        threshold: least centre score.
+        max_people: at most so many.
+
+    Returns:
+        boxes (M, 4) x0 y0 x1 y1 px of the picture the maps belong to, scores (M,).
+    """
+    h, w = centre.shape
+    peak = (centre == maximum_filter(centre, 5, mode='constant')) & (centre >= threshold)
+    cy, cx = np.nonzero(peak)
+    order = np.argsort(-centre[cy, cx], kind='stable')[:4 * max_people]
+    boxes, scores = [], []
+    rows, columns = np.arange(h)[:, None], np.arange(w)
+    for y, x in zip(cy[order], cx[order]):
+        coarse = regress[:, y, x].reshape(17, 2) + (y, x)
+        distance = np.sqrt((rows - coarse[:, 0, None, None]) ** 2
+                           + (columns - coarse[:, 1, None, None]) ** 2)
+        weighted = heat * _REACH / (distance + _REACH)
+        best = weighted.reshape(17, -1).argmax(1)
+        joints = np.stack((best % w, best // w), 1).astype(np.float64)
+        sure = heat.reshape(17, -1)[np.arange(17), best] > 0.1
+        # a joint nobody sees is where the regression has it, unless outside the picture
+        joints[~sure] = coarse[~sure][:, ::-1]
+        use = sure if sure.sum() >= 4 else np.ones(17, bool)
+        px = _STRIDE * joints[use] + (_STRIDE - 1) / 2
+        lo, hi = px.min(0), px.max(0)
+        grow = _WIDEN * (hi - lo).max() + _STRIDE
+        box = np.concatenate((lo - grow, hi + grow))
+        box = np.clip(box, 0, [_STRIDE * w - 1, _STRIDE * h - 1] * 2)
+        if boxes and _iou(box, np.array(boxes)).max() > _OVERLAP:
+            continue
+        boxes.append(box)
+        scores.append(float(centre[y, x]))
+        if len(boxes) == max_people:
+            break
+    return np.array(boxes).reshape(-1, 4), np.array(scores)

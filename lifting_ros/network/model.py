@@ -1,0 +1,225 @@
+"""The belief-map network: stages, and between them lift, re-projection and fusion (design 6).
+
+Stage 1 is the trunk's heatmap head, each map weighted by the distance to where the regression at
+the crop's person says the joint is, which keeps a neighbour's joints out. Every later stage adds
+a correction to the logits of the stage before; it sees the trunk's features and the fused maps
+f_t = w_t b_t + (1 - w_t) p_t, p_t being the 3D pose of stage t projected back into the crop.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ..skeleton import INDEX, JOINTS, NUM_JOINTS, ORDERS
+from .lift import Lift
+from .trunk import FEATURES, FEATURES8, FEATURES16, Head, Trunk, up2
+
+STRIDE = 4
+#: Joints that the trunk's own head has no map for, and its extra maps outside the seventeen.
+NEW_JOINTS = ('pelvis', 'spine', 'neck', 'head_top')
+EXTRAS = ('left_eye', 'right_eye', 'left_ear', 'right_ear')
+#: Where each of the seventeen is in the head's 17 COCO + 4 new maps; then the extras.
+_HEAD_ORDER = ORDERS['coco'] + NEW_JOINTS
+_FROM_HEAD = tuple(_HEAD_ORDER.index(n) for n in JOINTS)
+_EXTRA_FROM_HEAD = tuple(_HEAD_ORDER.index(n) for n in EXTRAS)
+_REACH = 1.8    # cells: distance at which a map is halved by the person's weighting
+_FLOOR = 1e-4   # beliefs are kept off 0 and 1 by this when turned into logits
+
+
+@dataclass(frozen=True)
+class Config:
+    """What makes a network; stored in the weights file.
+
+    Args:
+        stages: belief-map stages, 1 or more.
+        channels: width of a later stage's block.
+        layers: depthwise 7x7 layers in a later stage's block (at stride 8).
+        size: side of the crops it is meant for, px.
+        lift: whether poses are lifted and fused between stages.
+        lift_dims: dimensions of the prior used inside the network.
+        lift_headings: headings tried inside the network.
+        lift_modes: modes of the prior the tables hold.
+        margin: side of a crop over the longer side of its box.
+    """
+
+    stages: int = 3
+    channels: int = 64
+    layers: int = 3
+    size: int = 256
+    lift: bool = True
+    lift_dims: int = 6
+    lift_headings: int = 16
+    lift_modes: int = 12
+    margin: float = 1.25
+
+    def to_dict(self):
+        """Plain dict, for the weights file."""
+        return asdict(self)
+
+
+class Maps(NamedTuple):
+    """What the network returns for N crops; h = H / 4, w = W / 4."""
+
+    logits: list         # per stage (N, 18, h, w): 17 joints and background, before the sigmoid
+    extras: torch.Tensor     # (N, 4, h, w) logits of eyes and ears
+    coarse: torch.Tensor     # (N, 17, 2) cells x, y: where the regression says each joint is
+    centre: torch.Tensor     # (N, 1, h, w) logits: is a person centred here
+    lifts: list          # per lift (N, 17, 3) in statures, camera frame; empty when off
+    fused: list          # per lift (N, 17, h, w): what the next stage was given
+    projected: list      # per lift (N, 17, h, w): the 3D pose drawn as maps
+
+
+class Stage(nn.Module):
+    """A later stage: from features and fused maps to a correction of the logits.
+
+    Works at stride 8 with 7x7 depthwise layers, so that a few of them see the whole person.
+    """
+
+    def __init__(self, channels, layers):
+        super().__init__()
+        maps = NUM_JOINTS + 1
+        self.enter = nn.Conv2d(FEATURES + maps, channels, 1)
+        self.down = nn.Conv2d(channels, channels, 5, 2, 2, groups=channels)
+        self.join = nn.Conv2d(channels + FEATURES8 + FEATURES16, channels, 1)
+        self.dw = nn.ModuleList(nn.Conv2d(channels, channels, 7, 1, 3, groups=channels)
+                                for _ in range(layers))
+        self.widen = nn.ModuleList(nn.Conv2d(channels, 2 * channels, 1) for _ in range(layers))
+        self.narrow = nn.ModuleList(nn.Conv2d(2 * channels, channels, 1) for _ in range(layers))
+        self.leave = nn.Conv2d(2 * channels, channels, 1)
+        self.out = nn.Conv2d(channels, maps, 1)
+        for last in self.narrow:
+            nn.init.normal_(last.weight, std=0.01)
+            nn.init.zeros_(last.bias)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, f4, f8, f16, fused):
+        """Features at three strides, fused maps (N, 18, h, w) -> correction (N, 18, h, w)."""
+        fine = F.relu(self.enter(torch.cat((f4, fused), 1)))
+        x = F.relu(self.join(torch.cat((self.down(fine), f8, up2(f16)), 1)))
+        for dw, widen, narrow in zip(self.dw, self.widen, self.narrow):
+            x = x + narrow(F.relu(widen(dw(x))))
+        return self.out(F.relu(self.leave(torch.cat((fine, up2(x)), 1))))
+
+
+def logit(b):
+    """Inverse of the sigmoid, finite."""
+    b = b.clamp(_FLOOR, 1 - _FLOOR)
+    return torch.log(b) - torch.log1p(-b)
+
+
+def grid(h, w, like):
+    """Cell indices: x (w,) and y (h,) as floats on the device of ``like``."""
+    return (torch.arange(w, device=like.device, dtype=torch.float32),
+            torch.arange(h, device=like.device, dtype=torch.float32))
+
+
+class BeliefNet(nn.Module):
+    """Crops (N, 3, H, W), RGB / 127.5 - 1, sides multiples of 32 -> :class:`Maps`."""
+
+    def __init__(self, config=None):
+        super().__init__()
+        self.config = config = config or Config()
+        self.trunk = Trunk()
+        self.head = nn.ModuleDict({'center': Head(1), 'heatmap': Head(17, len(NEW_JOINTS)),
+                                   'regress': Head(34), 'offset': Head(34)})
+        nn.init.normal_(self.head['heatmap'].more.weight, std=0.01)
+        nn.init.constant_(self.head['heatmap'].more.bias, -4.0)
+        later = config.stages - 1
+        self.stages = nn.ModuleList(Stage(config.channels, config.layers) for _ in range(later))
+        # w_t = sigmoid(fusion): per stage and joint. Starts by trusting what is seen.
+        self.fusion = nn.Parameter(torch.full((later, NUM_JOINTS), 2.0))
+        self.lift = Lift(config.lift_modes, config.lift_dims, config.lift_headings)
+
+    def features(self, x):
+        """Trunk features at stride 4, 8, 16."""
+        return self.trunk(x)
+
+    def first(self, f4):
+        """Stage 1: maps of the one person in the crop's middle.
+
+        Returns:
+            joint logits (N, 17, h, w), extras (N, 4, h, w), coarse (N, 17, 2), centre.
+        """
+        n, _, h, w = f4.shape
+        centre = self.head['center'](f4).float()
+        x, y = grid(h, w, f4)
+        middle = torch.sqrt((x - w / 2) ** 2 + (y[:, None] - h / 2) ** 2)       # (h, w)
+        best = (torch.sigmoid(centre[:, 0]) / (middle + _REACH)).flatten(1).argmax(1)   # (N,)
+        regress = self.head['regress'](f4).float().flatten(2)                   # (N, 34, hw)
+        at = regress.gather(2, best[:, None, None].expand(n, 34, 1))[..., 0].view(n, 17, 2)
+        coco = at.flip(2) + torch.stack((best % w, best // w), 1)[:, None]      # (N, 17, 2) x y
+        coarse = self._complete(coco)
+        heat = self.head['heatmap'](f4).float()
+        all_coarse = torch.cat((coarse, coco[:, 1:5]), 1)                       # 17 + extras
+        maps = heat[:, _FROM_HEAD + _EXTRA_FROM_HEAD]
+        dx = x - all_coarse[..., 0, None]                                       # (N, 21, w)
+        dy = y - all_coarse[..., 1, None]                                       # (N, 21, h)
+        distance = torch.sqrt(dx[:, :, None] ** 2 + dy[..., None] ** 2 + 1e-6)
+        weighted = logit(torch.sigmoid(maps) * (_REACH / (distance + _REACH)))
+        return weighted[:, :NUM_JOINTS], weighted[:, NUM_JOINTS:], coarse, centre
+
+    @staticmethod
+    def _complete(coco):
+        """Coarse places of the seventeen joints from those of COCO's: (N, 17, 2) -> same."""
+        at = {name: coco[:, i] for i, name in enumerate(ORDERS['coco'])}
+        at['pelvis'] = (at['left_hip'] + at['right_hip']) / 2
+        at['neck'] = (at['left_shoulder'] + at['right_shoulder']) / 2
+        at['spine'] = (at['pelvis'] + at['neck']) / 2
+        at['head_top'] = at['nose'] + 0.5 * (at['nose'] - at['neck'])
+        return torch.stack([at[name] for name in JOINTS], 1)
+
+    def forward(self, x, rays=None):
+        """Run all stages.
+
+        Args:
+            x: (N, 3, H, W) crops.
+            rays: optional (N, 3) focal length, x and y of the principal point in px of the crop;
+                where absent the crop spans 55 degrees.
+
+        Returns:
+            Maps.
+        """
+        f4, f8, f16 = self.features(x)
+        return self.heads(f4, f8, f16, rays)
+
+    def heads(self, f4, f8, f16, rays=None):
+        """Everything after the trunk; see :meth:`forward`."""
+        joints, extras, coarse, centre = self.first(f4)
+        background = logit(1 - torch.sigmoid(joints).amax(1, keepdim=True))
+        logits = torch.cat((joints, background), 1)
+        f4, f8, f16 = f4.float(), f8.float(), f16.float()
+        out, lifts, fused, projected = [logits], [], [], []
+        for t, stage in enumerate(self.stages):
+            belief = torch.sigmoid(logits)
+            if self.config.lift:
+                pose, drawn = self.lift(belief[:, :NUM_JOINTS], rays)
+                w = torch.sigmoid(self.fusion[t])[None, :, None, None]
+                mixed = w * belief[:, :NUM_JOINTS] + (1 - w) * drawn
+                lifts.append(pose)
+                projected.append(drawn)
+                fused.append(mixed)
+                belief = torch.cat((mixed, belief[:, NUM_JOINTS:]), 1)
+            logits = logits + stage(f4, f8, f16, belief)
+            out.append(logits)
+        return Maps(out, extras, coarse, centre, lifts, fused, projected)
+
+    def load_movenet(self, tensors):
+        """Start from MoveNet's tensors (:func:`.trunk.movenet_tensors`)."""
+        missing, unexpected = self.load_state_dict(tensors, strict=False)
+        left = [n for n in missing if n.startswith(('trunk.', 'head.')) and '.more.' not in n]
+        if left or unexpected:
+            raise ValueError(f'not MoveNet Lightning: missing {left}, unexpected {unexpected}')
+        with torch.no_grad():
+            head, coco = self.head['heatmap'], ORDERS['coco']
+            for i, parts in enumerate((('left_hip', 'right_hip'), None,
+                                       ('left_shoulder', 'right_shoulder'), None)):
+                if parts:  # the middle looks a little like its sides; quickly unlearned
+                    rows = [coco.index(p) for p in parts]
+                    head.more.weight[i] = 0.5 * head.out.weight[rows].mean(0)
+
+
+__all__ = ['BeliefNet', 'Config', 'EXTRAS', 'INDEX', 'Maps', 'STRIDE', 'Stage', 'grid', 'logit']
