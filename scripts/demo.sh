@@ -1,0 +1,9 @@
+#!/bin/bash
+# Set up (once), run the source, the pose node and the recorder, and show the result:
+#   scripts/demo.sh [--source VIDEO|IMAGE|CAMERA_INDEX] [--seconds N] [--device cpu|cuda]
+# Writes output/demo: summary.json, an overlay video, a still and an MCAP bag.
+set -eo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+"$root/scripts/setup.sh"
+. "$root/scripts/env.sh"
+exec python -m lifting_ros.ros.demo "$@"
