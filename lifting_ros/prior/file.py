@@ -8,8 +8,7 @@ import re
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 #: Where the shipped weights lie.

@@ -7,8 +7,15 @@ import numpy as np
 from ..prior.file import WEIGHTS, record_digest
 from ..prior.fit import fit, turn
 from ..prior.model import PosePrior
-from .mocap import (HELD_OUT_SUBJECTS, draw_balanced, mirrored, normalise, read, reproportion,
-                    stature)
+from .mocap import (
+    HELD_OUT_SUBJECTS,
+    draw_balanced,
+    mirrored,
+    normalise,
+    read,
+    reproportion,
+    stature,
+)
 from .sitting import sitting
 
 log = logging.getLogger(__name__)
