@@ -28,7 +28,7 @@ def say(text):
 
 def pip(*args, capture=False):
     """Run pip; return the finished process."""
-    command = [sys.executable, '-m', 'pip', 'install', '--quiet', *args]
+    command = [sys.executable, '-m', 'pip', 'install', '-qq', *args]
     return subprocess.run(command, text=True, stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE if capture else None,
                           stderr=subprocess.PIPE if capture else None)

@@ -18,7 +18,7 @@ venv=$root/.venv
 say() { echo "setup: $*"; }
 fail() { echo "setup: $*" >&2; exit 1; }
 step() { say "done in $((SECONDS - started)) s"; started=$SECONDS; }
-# stamp NAME: hash of stdin; is_done NAME HASH: was this very thing done?
+# hash_of: hash of stdin; is_done FILE HASH: does the stamp say that this very thing is done?
 hash_of() { sha256sum | cut -d' ' -f1; }
 is_done() { [ "$(cat "$1" 2>/dev/null)" = "$2" ]; }
 started=$SECONDS
@@ -94,7 +94,7 @@ want=$({ echo "$mode $version"; cat requirements.lock scripts/setup.sh; } | hash
 if ! is_done "$venv/.stamp-packages" "$want"; then
   if [ "$mode" = wheels ]; then
     say "installing $(grep -c == requirements.lock) packages, about 0.9 GB (1 to 5 minutes)"
-    "$python" -m pip install --quiet --no-deps -r requirements.lock
+    "$python" -m pip install -qq --no-deps -r requirements.lock
   else
     # what the distribution has is kept: its cv_bridge is compiled against its numpy
     say "installing the Python packages that the system lacks (1 to 5 minutes)"
@@ -111,7 +111,7 @@ for module, package in names.items():
 PY
     "$python" -c 'import numpy; print("numpy==" + numpy.__version__)' > "$venv/kept.txt" \
       2> /dev/null || true
-    "$python" -m pip install --quiet -r "$venv/wanted.txt" -c "$venv/kept.txt"
+    "$python" -m pip install -qq -r "$venv/wanted.txt" -c "$venv/kept.txt"
   fi
   echo "$want" > "$venv/.stamp-packages"
   step
@@ -134,9 +134,10 @@ fi
 
 # -------------------------------------------------------------------------------- the package
 if [ "$1" = --clean ]; then rm -rf build install log; fi
+parts=(CMakeLists.txt package.xml msg lifting_ros launch config resource)
 sources() {
-  find CMakeLists.txt package.xml msg lifting_ros launch config resource scripts/setup.sh \
-    -type f -not -path '*/__pycache__/*' -print0 | sort -z | xargs -0 sha256sum
+  find "${parts[@]}" scripts/setup.sh -type f -not -path '*/__pycache__/*' -print0 | sort -z |
+    xargs -0 sha256sum
 }
 want=$({ echo "$root $mode $version"; cat "$venv/.stamp-packages"; sources; } | hash_of)
 if ! is_done install/.stamp-build "$want"; then
@@ -146,10 +147,16 @@ if ! is_done install/.stamp-build "$want"; then
     if [ "$mode" = wheels ]; then
       export AMENT_PREFIX_PATH=$venv CMAKE_PREFIX_PATH=$venv
     fi
-    mkdir -p build
+    # From a copy: CMake refuses include folders (numpy's, in .venv) inside the source folder.
+    rm -rf build/source
+    mkdir -p build/source/lifting_ros
+    cp -rp "${parts[@]}" build/source/lifting_ros
+    # a cache of another folder (the clone was moved) stops CMake
+    if ! grep -qs "^CMAKE_HOME_DIRECTORY:INTERNAL=$root/build/source/lifting_ros$" \
+        build/lifting_ros/CMakeCache.txt; then rm -rf build/lifting_ros; fi
     # a module that was removed must not live on in the install folder
     rm -rf install
-    if ! colcon build --base-paths . --packages-select lifting_ros --executor sequential \
+    if ! colcon build --base-paths build/source --packages-select lifting_ros --executor sequential \
         --event-handlers console_cohesion- console_direct- \
         --cmake-args -DBUILD_TESTING=OFF -DPython3_EXECUTABLE="$venv/bin/python" \
         > build/colcon.txt 2>&1; then
