@@ -46,7 +46,8 @@ class Candidates:
 
 def turned(vectors, angles):
     """Vectors (..., 3) turned by -angle about z, a new axis of the angles in front of the last
-    two: (N, J, 3), (H,) -> (N, H, J, 3)."""
+    two: (N, J, 3), (H,) -> (N, H, J, 3).
+    """
     c, s = np.cos(angles)[:, None], np.sin(angles)[:, None]
     x, y, z = (vectors[:, None, :, i] for i in range(3))
     return np.stack((c * x + s * y, c * y - s * x, np.broadcast_to(z, x.shape[:1] + (

@@ -1,0 +1,280 @@
+"""Refinement: Levenberg's damped Gauss-Newton on the rays, robustly (design.md 5.2).
+
+Everything is batched over rows, a row being one candidate of one person; rows do not affect
+one another, those that have converged are left alone. Frames have z up; lengths are metres.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+_NEAR = 0.15  # metres: nothing is nearer to the camera
+_HUBER = 2.5  # sigmas of a joint's two-dimensional residual
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What is known about each row.
+
+    Args:
+        rays: (B, 17, 3) unit viewing rays, z up.
+        across: (B, 17, 2, 3) see :func:`~lifting_ros.lifting.frames.across`.
+        confidence: (B, 17) 0..1, 0 not seen.
+        ray_covariance: (B, 17, 2, 2) of the rays in ``across``, radians^2.
+        mean: (B, 17, 3) and basis: (B, M, 17, 3) of the row's mode, statures.
+        noise: (B,) variance of a joint about the mode, psi + skeleton^2, statures^2.
+        tilt_sigma: (B,) how well gravity is known, radians.
+        stature: (B, 2) mean and sigma of log stature in metres.
+        pose_mean: (B, 17, 3) metres about the pelvis, or None: a learned density's opinion,
+        pose_precision: (B, 17, 3, 3) and its precision, 1/m^2.
+    """
+
+    rays: np.ndarray
+    across: np.ndarray
+    confidence: np.ndarray
+    ray_covariance: np.ndarray
+    mean: np.ndarray
+    basis: np.ndarray
+    noise: np.ndarray
+    tilt_sigma: np.ndarray
+    stature: np.ndarray
+    pose_mean: np.ndarray | None = None
+    pose_precision: np.ndarray | None = None
+
+    def __getitem__(self, rows):
+        return Problem(*(None if v is None else v[rows] for v in self.__dict__.values()))
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """Variables of each row: a (B, M), rotation (B, 3, 3) of the body into the frame,
+    translation (B, 3) of the pelvis in metres, log_stature (B,).
+    """
+
+    coefficients: np.ndarray
+    rotation: np.ndarray
+    translation: np.ndarray
+    log_stature: np.ndarray
+
+    def __getitem__(self, rows):
+        return State(*(v[rows] for v in self.__dict__.values()))
+
+    def moved(self, step):
+        """The state after a step (B, M + 7): a, translation, rotation vector, log stature."""
+        m = self.coefficients.shape[1]
+        return State(self.coefficients + step[:, :m],
+                     exponential(step[:, m + 3:m + 6]) @ self.rotation,
+                     self.translation + step[:, m:m + 3], self.log_stature + step[:, m + 6])
+
+
+def exponential(vector):
+    """Rotation matrices (B, 3, 3) of rotation vectors (B, 3) (Rodrigues)."""
+    angle = np.linalg.norm(vector, axis=-1)[:, None, None]
+    cross = skew(vector)
+    safe = np.maximum(angle, 1e-12)
+    return (np.eye(3) + np.sin(angle) / safe * cross
+            + (1 - np.cos(angle)) / safe ** 2 * cross @ cross)
+
+
+def skew(v):
+    """Matrices (..., 3, 3) with skew(v) u = v x u."""
+    out = np.zeros(v.shape + (3,))
+    out[..., 0, 1], out[..., 0, 2], out[..., 1, 2] = -v[..., 2], v[..., 1], -v[..., 0]
+    out[..., 1, 0], out[..., 2, 0], out[..., 2, 1] = v[..., 2], -v[..., 1], v[..., 0]
+    return out
+
+
+def body(problem, state):
+    """Joints about the pelvis, (B, 17, 3) metres, z up."""
+    shape = problem.mean.shape
+    flat = state.coefficients[:, None] @ problem.basis.reshape(shape[0], -1, 51)
+    pose = problem.mean + flat.reshape(shape)
+    turn = np.exp(state.log_stature)[:, None, None] * state.rotation
+    return pose @ np.swapaxes(turn, -1, -2)
+
+
+def joint_jacobian(problem, state, about):
+    """d joints / d (a, rotation vector, log stature) about the pelvis: (B, 17, 3, M + 4)."""
+    b, m = state.coefficients.shape
+    turn = np.exp(state.log_stature)[:, None, None] * state.rotation
+    basis = problem.basis.reshape(b, m * 17, 3) @ np.swapaxes(turn, -1, -2)
+    basis = basis.reshape(b, m, 17, 3).transpose(0, 2, 3, 1)
+    return np.concatenate((basis, -skew(about), about[..., None]), -1)
+
+
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """The problem about a state: cost (B,), robust normal matrix (B, P, P) without the
+    learned density's Hessian left out, gradient (B, P), and what the posterior needs.
+    """
+
+    cost: np.ndarray
+    matrix: np.ndarray
+    gradient: np.ndarray
+    about: np.ndarray
+    jacobian: np.ndarray
+    depth: np.ndarray
+    residual: np.ndarray
+    spread: np.ndarray
+    weight: np.ndarray
+
+
+def residuals(problem, state):
+    """Joints, depths along the rays, residuals across them and their covariance.
+
+    Returns:
+        about (B, 17, 3) m; depth (B, 17) m, clipped from below; residual (B, 17, 2) radians;
+        spread (B, 17, 2, 2) radians^2; distance (B, 17) in sigmas.
+    """
+    about = body(problem, state)
+    point = about + state.translation[:, None]
+    along = (problem.rays * point).sum(-1)
+    depth = np.maximum(along, _NEAR)
+    residual = (problem.across @ point[..., None])[..., 0] / depth[..., None]
+    model = problem.noise * np.exp(2 * state.log_stature)
+    spread = problem.ray_covariance + (model[:, None] / depth ** 2)[..., None, None] * np.eye(2)
+    a, b, c = spread[..., 0, 0], spread[..., 0, 1], spread[..., 1, 1]
+    x, y = residual[..., 0], residual[..., 1]
+    square = (c * x * x - 2 * b * x * y + a * y * y) / (a * c - b * b)
+    # a joint behind the camera is as wrong as can be, and more so the further it is behind
+    square = square + np.where(along < _NEAR, ((_NEAR - along) / 0.05) ** 2, 0)
+    return about, depth, residual, spread, np.sqrt(square)
+
+
+def robust(distance):
+    """Huber's cost of distances in sigmas, and the weight of its quadratic."""
+    far = distance > _HUBER
+    cost = np.where(far, 2 * _HUBER * distance - _HUBER ** 2, distance ** 2)
+    return cost, np.where(far, _HUBER / np.maximum(distance, 1e-12), 1.0)
+
+
+def prior_cost(problem, state, about):
+    """Cost (B,) of coefficients, tilt, stature, and the learned density."""
+    tilt = state.rotation[:, :2, 2] / problem.tilt_sigma[:, None]
+    size = (state.log_stature - problem.stature[:, 0]) / problem.stature[:, 1]
+    cost = (state.coefficients ** 2).sum(1) + (tilt ** 2).sum(1) + size ** 2
+    if problem.pose_mean is not None:
+        off = about - problem.pose_mean
+        cost = cost + (off * (problem.pose_precision @ off[..., None])[..., 0]).sum((1, 2))
+    return cost
+
+
+def cost(problem, state):
+    """Robust cost (B,) of states: -2 log posterior up to a constant, spreads taken as fixed
+    but for their determinant.
+    """
+    about, _, _, spread, distance = residuals(problem, state)
+    return _data_cost(problem, spread, distance) + prior_cost(problem, state, about)
+
+
+def _data_cost(problem, spread, distance):
+    det = spread[..., 0, 0] * spread[..., 1, 1] - spread[..., 0, 1] ** 2
+    seen = problem.confidence > 0
+    # confidence scales the precision, so the determinant of what a joint says has it too
+    log = np.log(det) * np.where(seen, 1.0, 0)
+    return (problem.confidence * robust(distance)[0] + log).sum(1)
+
+
+def linearise(problem, state):
+    """The cost and its Gauss-Newton quadratic about a state."""
+    b, m = state.coefficients.shape
+    about, depth, residual, spread, distance = residuals(problem, state)
+    weight = problem.confidence * robust(distance)[1]
+    moving = joint_jacobian(problem, state, about)
+    jac = np.empty((b, 17, 3, m + 7))
+    jac[..., :m], jac[..., m + 3:] = moving[..., :m], moving[..., m:]
+    jac[..., m:m + 3] = np.eye(3)
+    # d residual = (across - residual ray^T) dX / depth
+    into = (problem.across - residual[..., None] * problem.rays[..., None, :]) / depth[
+        ..., None, None]
+    # whiten: spread = L L^T, 2 x 2 in closed form
+    l00 = np.sqrt(spread[..., 0, 0])
+    l10 = spread[..., 0, 1] / l00
+    l11 = np.sqrt(np.maximum(spread[..., 1, 1] - l10 ** 2, 1e-18))
+    root = np.sqrt(weight)
+    white = np.empty((b, 17, 2, 4))
+    white[..., :3], white[..., 3] = into, residual
+    white[..., 0, :] *= (root / l00)[..., None]
+    white[..., 1, :] = ((root / l11)[..., None] * white[..., 1, :]
+                        - (l10 / l11)[..., None] * white[..., 0, :])
+    rows = (white[..., :3] @ jac).reshape(b, 34, m + 7)
+    matrix = np.swapaxes(rows, -1, -2) @ rows
+    gradient = (np.swapaxes(rows, -1, -2) @ white[..., 3].reshape(b, 34, 1))[..., 0]
+    index = np.arange(m)
+    matrix[:, index, index] += 1
+    gradient[:, :m] += state.coefficients
+    # tilt: rotation vector w moves the body's vertical v by w x v
+    tilt = np.zeros((b, 2, m + 7))
+    tilt[:, :, m + 3:m + 6] = -skew(state.rotation[:, :, 2])[:, :2] / problem.tilt_sigma[
+        :, None, None]
+    off = state.rotation[:, :2, 2] / problem.tilt_sigma[:, None]
+    matrix += np.swapaxes(tilt, -1, -2) @ tilt
+    gradient += (off[:, None] @ tilt)[:, 0]
+    size = (state.log_stature - problem.stature[:, 0]) / problem.stature[:, 1] ** 2
+    matrix[:, -1, -1] += problem.stature[:, 1] ** -2
+    gradient[:, -1] += size
+    if problem.pose_mean is not None:
+        pulled = problem.pose_precision @ moving
+        other = np.r_[0:m, m + 3:m + 7]
+        flat = moving.reshape(b, 51, -1)
+        flat_pulled = pulled.reshape(b, 51, -1)
+        matrix[:, other[:, None], other] += np.swapaxes(flat, -1, -2) @ flat_pulled
+        off = (about - problem.pose_mean).reshape(b, 1, 51)
+        gradient[:, other] += (off @ flat_pulled)[:, 0]
+    value = _data_cost(problem, spread, distance) + prior_cost(problem, state, about)
+    return Linear(value, matrix, gradient, about, jac, depth, residual, spread, weight)
+
+
+def refine(problem, state, rounds=8, tolerance=1e-3):
+    """Minimise the cost of every row.
+
+    Args:
+        problem: Problem of B rows.
+        state: where to start.
+        rounds: steps at most.
+        tolerance: a row has converged when a step would gain less than this in cost.
+
+    Returns:
+        State, and Linear about it.
+    """
+    size = problem.mean.shape[0]
+    damping = np.full(size, 1e-3)
+    linear = linearise(problem, state)
+    active = np.ones(size, dtype=bool)
+    for _ in range(rounds):
+        rows = np.flatnonzero(active)
+        if not len(rows):
+            break
+        matrix = linear.matrix[rows]
+        diagonal = np.diagonal(matrix, axis1=1, axis2=2)
+        damped = matrix + (damping[rows, None] * diagonal)[:, :, None] * np.eye(matrix.shape[1])
+        step = -np.linalg.solve(damped, linear.gradient[rows][..., None])[..., 0]
+        gain = -(step * linear.gradient[rows]).sum(1)
+        part = problem[rows] if len(rows) < size else problem
+        trial = state[rows].moved(step)
+        new = linearise(part, trial)
+        better = new.cost < linear.cost[rows]
+        take = rows[better]
+        damping[rows] = np.where(better, damping[rows] * 0.2, damping[rows] * 8)
+        active[rows] = (gain > tolerance) & (damping[rows] < 1e6)
+        if len(take) == size:
+            state, linear = trial, new
+        elif len(take):
+            for old, fresh in ((state, trial), (linear, new)):
+                for name, value in old.__dict__.items():
+                    value[take] = getattr(fresh, name)[better]
+    return state, linear
+
+
+def start(problem, candidates_a, heading, translation):
+    """The state of a closed-form solution: statures to metres, heading to rotation."""
+    size = problem.stature[:, 0]
+    c, s, zero = np.cos(heading), np.sin(heading), np.zeros_like(heading)
+    rotation = np.stack((np.stack((c, -s, zero), -1), np.stack((s, c, zero), -1),
+                         np.stack((zero, zero, zero + 1), -1)), -2)
+    return State(candidates_a.copy(), rotation, translation * np.exp(size)[:, None],
+                 size.copy())
+
+
+__all__ = ['Linear', 'Problem', 'State', 'body', 'cost', 'exponential', 'joint_jacobian',
+           'linearise', 'refine', 'replace', 'skew', 'start']
