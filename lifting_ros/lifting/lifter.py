@@ -66,6 +66,9 @@ class Lifter:
         self.closed_form = ClosedForm(prior, headings=16, coarse=8, keep=8)
         self.candidates = candidates
         self.rounds = rounds
+        self._length_root = None
+        if prior.length_mean is not None:
+            self._length_root = np.linalg.cholesky(np.linalg.inv(prior.length_covariance)).T
         self.scale = np.ones(NUM_JOINTS)
         for group, factor in (calibration or {}).items():
             self.scale[list(GROUPS[group])] = factor
@@ -165,7 +168,8 @@ class Lifter:
                             camera, keypoints[owner[flat]]),
             self.prior.mean[mode], self.prior.basis[mode],
             self.prior.psi[mode] + self.prior.skeleton_noise ** 2, tilt_sigma[flat],
-            np.repeat(sizes, count, axis=0))
+            np.repeat(sizes, count, axis=0), length_mean=self.prior.length_mean,
+            length_root=self._length_root)
         state = start(problem, found.coefficients[row, column].reshape(len(flat), -1),
                       found.heading[row, column].ravel(),
                       found.translation[row, column].reshape(-1, 3))

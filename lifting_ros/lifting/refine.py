@@ -4,11 +4,14 @@ Everything is batched over rows, a row being one candidate of one person; rows d
 one another, those that have converged are left alone. Frames have z up; lengths are metres.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
+from ..prior.model import LENGTHS
+
 _NEAR = 0.15  # metres: nothing is nearer to the camera
+_PAIRS = np.array(LENGTHS).T
 _HUBER = 2.5  # sigmas of a joint's two-dimensional residual
 
 
@@ -27,6 +30,8 @@ class Problem:
         stature: (B, 2) mean and sigma of log stature in metres.
         pose_mean: (B, 17, 3) metres about the pelvis, or None: a learned density's opinion,
         pose_precision: (B, 17, 3, 3) and its precision, 1/m^2.
+        length_mean: (12,) lengths of the prior, statures, or None,
+        length_root: (12, 12) W with W^T W their precision.
     """
 
     rays: np.ndarray
@@ -40,9 +45,12 @@ class Problem:
     stature: np.ndarray
     pose_mean: np.ndarray | None = None
     pose_precision: np.ndarray | None = None
+    length_mean: np.ndarray | None = None
+    length_root: np.ndarray | None = None
 
     def __getitem__(self, rows):
-        return Problem(*(None if v is None else v[rows] for v in self.__dict__.values()))
+        return Problem(**{k: v if v is None or k.startswith('length') else v[rows]
+                          for k, v in self.__dict__.items()})
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,11 +92,25 @@ def skew(v):
     return out
 
 
-def body(problem, state):
-    """Joints about the pelvis, (B, 17, 3) metres, z up."""
+def canonical(problem, state):
+    """Joints in the canonical frame, (B, 17, 3) statures."""
     shape = problem.mean.shape
     flat = state.coefficients[:, None] @ problem.basis.reshape(shape[0], -1, 51)
-    pose = problem.mean + flat.reshape(shape)
+    return problem.mean + flat.reshape(shape)
+
+
+def length_terms(problem, pose):
+    """Residuals (B, 12) of the lengths, in sigmas, and unit vectors (B, 12, 3) along them."""
+    a, b = _PAIRS
+    bone = pose[:, a] - pose[:, b]
+    length = np.sqrt((bone ** 2).sum(-1))
+    return ((length - problem.length_mean) @ problem.length_root.T,
+            bone / np.maximum(length, 1e-9)[..., None])
+
+
+def body(problem, state, pose=None):
+    """Joints about the pelvis, (B, 17, 3) metres, z up."""
+    pose = canonical(problem, state) if pose is None else pose
     turn = np.exp(state.log_stature)[:, None, None] * state.rotation
     return pose @ np.swapaxes(turn, -1, -2)
 
@@ -119,14 +141,14 @@ class Linear:
     weight: np.ndarray
 
 
-def residuals(problem, state):
+def residuals(problem, state, pose=None):
     """Joints, depths along the rays, residuals across them and their covariance.
 
     Returns:
         about (B, 17, 3) m; depth (B, 17) m, clipped from below; residual (B, 17, 2) radians;
         spread (B, 17, 2, 2) radians^2; distance (B, 17) in sigmas.
     """
-    about = body(problem, state)
+    about = body(problem, state, pose)
     point = about + state.translation[:, None]
     along = (problem.rays * point).sum(-1)
     depth = np.maximum(along, _NEAR)
@@ -148,23 +170,17 @@ def robust(distance):
     return cost, np.where(far, _HUBER / np.maximum(distance, 1e-12), 1.0)
 
 
-def prior_cost(problem, state, about):
+def prior_cost(problem, state, about, off_length):
     """Cost (B,) of coefficients, tilt, stature, and the learned density."""
     tilt = state.rotation[:, :2, 2] / problem.tilt_sigma[:, None]
     size = (state.log_stature - problem.stature[:, 0]) / problem.stature[:, 1]
     cost = (state.coefficients ** 2).sum(1) + (tilt ** 2).sum(1) + size ** 2
+    if off_length is not None:
+        cost = cost + (off_length ** 2).sum(1)
     if problem.pose_mean is not None:
         off = about - problem.pose_mean
         cost = cost + (off * (problem.pose_precision @ off[..., None])[..., 0]).sum((1, 2))
     return cost
-
-
-def cost(problem, state):
-    """Robust cost (B,) of states: -2 log posterior up to a constant, spreads taken as fixed
-    but for their determinant.
-    """
-    about, _, _, spread, distance = residuals(problem, state)
-    return _data_cost(problem, spread, distance) + prior_cost(problem, state, about)
 
 
 def _data_cost(problem, spread, distance):
@@ -178,7 +194,8 @@ def _data_cost(problem, spread, distance):
 def linearise(problem, state):
     """The cost and its Gauss-Newton quadratic about a state."""
     b, m = state.coefficients.shape
-    about, depth, residual, spread, distance = residuals(problem, state)
+    pose = canonical(problem, state)
+    about, depth, residual, spread, distance = residuals(problem, state, pose)
     weight = problem.confidence * robust(distance)[1]
     moving = joint_jacobian(problem, state, about)
     jac = np.empty((b, 17, 3, m + 7))
@@ -203,6 +220,13 @@ def linearise(problem, state):
     index = np.arange(m)
     matrix[:, index, index] += 1
     gradient[:, :m] += state.coefficients
+    off_length = None
+    if problem.length_mean is not None:
+        off_length, along = length_terms(problem, pose)
+        bones = problem.basis[:, :, _PAIRS[0]] - problem.basis[:, :, _PAIRS[1]]
+        slope = problem.length_root @ (bones * along[:, None]).sum(-1).transpose(0, 2, 1)
+        matrix[:, :m, :m] += np.swapaxes(slope, -1, -2) @ slope
+        gradient[:, :m] += (off_length[:, None] @ slope)[:, 0]
     # tilt: rotation vector w moves the body's vertical v by w x v
     tilt = np.zeros((b, 2, m + 7))
     tilt[:, :, m + 3:m + 6] = -skew(state.rotation[:, :, 2])[:, :2] / problem.tilt_sigma[
@@ -221,7 +245,8 @@ def linearise(problem, state):
         matrix[:, other[:, None], other] += np.swapaxes(flat, -1, -2) @ flat_pulled
         off = (about - problem.pose_mean).reshape(b, 1, 51)
         gradient[:, other] += (off @ flat_pulled)[:, 0]
-    value = _data_cost(problem, spread, distance) + prior_cost(problem, state, about)
+    value = _data_cost(problem, spread, distance) + prior_cost(
+        problem, state, about, off_length)
     return Linear(value, matrix, gradient, about, jac, depth, residual, spread, weight)
 
 
@@ -274,7 +299,3 @@ def start(problem, candidates_a, heading, translation):
                          np.stack((zero, zero, zero + 1), -1)), -2)
     return State(candidates_a.copy(), rotation, translation * np.exp(size)[:, None],
                  size.copy())
-
-
-__all__ = ['Linear', 'Problem', 'State', 'body', 'cost', 'exponential', 'joint_jacobian',
-           'linearise', 'refine', 'replace', 'skew', 'start']

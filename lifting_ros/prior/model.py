@@ -8,8 +8,22 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..skeleton import MIRROR, NUM_JOINTS
+from ..skeleton import INDEX, MIRROR, NUM_JOINTS
 from .file import WEIGHTS, WeightsError, load_tensors, save_tensors
+
+#: Pairs of joints whose distances the prior knows: a linear model of poses does not.
+LENGTHS = tuple((INDEX[a], INDEX[b]) for a, b in (
+    ('right_hip', 'right_knee'), ('left_hip', 'left_knee'), ('right_knee', 'right_ankle'),
+    ('left_knee', 'left_ankle'), ('right_shoulder', 'right_elbow'),
+    ('left_shoulder', 'left_elbow'), ('right_elbow', 'right_wrist'),
+    ('left_elbow', 'left_wrist'), ('pelvis', 'neck'), ('neck', 'head_top'),
+    ('right_hip', 'left_hip'), ('right_shoulder', 'left_shoulder')))
+
+
+def lengths(poses):
+    """Distances (..., 12) of :data:`LENGTHS` in poses (..., 17, 3)."""
+    a, b = np.array(LENGTHS).T
+    return np.linalg.norm(poses[..., a, :] - poses[..., b, :], axis=-1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +38,8 @@ class PosePrior:
         stature: (2,) mean and sigma of the natural logarithm of the stature in metres.
         skeleton_noise: sigma in statures by which other people's skeletons differ from the
             fit's in where a joint is said to be; to be added to psi, squared (design.md 4).
+        length_mean: (12,) and length_covariance (12, 12) of :data:`LENGTHS`, statures, or None:
+            left and right alike, their sum the stature.
         metadata: strings of the file.
     """
 
@@ -33,6 +49,8 @@ class PosePrior:
     weight: np.ndarray
     stature: np.ndarray
     skeleton_noise: float = 0.015
+    length_mean: np.ndarray | None = None
+    length_covariance: np.ndarray | None = None
     metadata: dict = field(default_factory=dict)
 
     def __post_init__(self):
@@ -71,14 +89,18 @@ class PosePrior:
         if missing:
             raise WeightsError(f'{path} is no pose prior: it lacks {", ".join(missing)}. '
                                'Fit one with: lifting-ros train prior --mocap PATH --out FILE')
-        return cls(**{n: tensors[n] for n in names},
+        optional = {n: tensors[n].astype(np.float64) for n in
+                    ('length_mean', 'length_covariance') if n in tensors}
+        return cls(**{n: tensors[n] for n in names}, **optional,
                    skeleton_noise=float(metadata.get('skeleton_noise', 0.015)),
                    metadata=metadata)
 
     def save(self, path):
         """Write the prior's file (float32)."""
-        save_tensors(path, {n: getattr(self, n).astype(np.float32)
-                            for n in ('mean', 'basis', 'psi', 'weight', 'stature')},
+        names = ('mean', 'basis', 'psi', 'weight', 'stature', 'length_mean',
+                 'length_covariance')
+        save_tensors(path, {n: getattr(self, n).astype(np.float32) for n in names
+                            if getattr(self, n) is not None},
                      {**self.metadata, 'skeleton_noise': f'{self.skeleton_noise:.5f}'})
 
     def log_density(self, poses, noise=0.0):

@@ -1,12 +1,13 @@
 """``lifting-ros train prior``: fit the pose prior to motion capture."""
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 
 from ..prior.file import WEIGHTS, record_digest
 from ..prior.fit import fit, turn
-from ..prior.model import PosePrior
+from ..prior.model import lengths
 from .mocap import (
     HELD_OUT_SUBJECTS,
     draw_balanced,
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 
 #: sigma of the log stature of adults, and the mean that data are weighed against
 _STATURE_SIGMA, _STATURE_MEAN = 0.06, np.log(1.69)
+#: sigma in statures of a length in a frame about the person's own
+_LENGTH_NOISE = 0.006
 
 
 def training_poses(poses, n, rng, strength=1.0, sit_share=0.12):
@@ -67,8 +70,10 @@ def fit_prior(poses, modes=12, dimensions=28, n=40000, seed=0, rounds=60):
     about = {'version': '1', 'trained_on': ', '.join(sorted(set(poses.source))),
              'poses': str(n), 'seed': str(seed),
              'frame': 'z up, facing +x, left +y, pelvis at 0, unit stature'}
-    return PosePrior(prior.mean, prior.basis, prior.psi, prior.weight, prior.stature,
-                     0.015, about), curve
+    known = lengths(unit)
+    return replace(prior, skeleton_noise=0.015, length_mean=known.mean(0),
+                   length_covariance=np.cov(known.T) + _LENGTH_NOISE ** 2 * np.eye(12),
+                   metadata=about), curve
 
 
 def add_arguments(parser):
