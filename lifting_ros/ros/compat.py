@@ -1,0 +1,58 @@
+"""Other ROS packages: the real ones where they are installed, else the few calls used here.
+
+``cv_bridge``, ``sensor_msgs_py``, ``tf_transformations`` and ``tf2_ros`` come with every ROS
+desktop, but there are no wheels of them. Nodes import the names below and do not ask which it is.
+"""
+
+import numpy as np
+
+from ..body_frame import quaternion
+
+try:
+    import cv_bridge
+except ImportError:
+    cv_bridge = None
+try:
+    import tf_transformations
+except ImportError:
+    tf_transformations = None
+try:
+    import tf2_ros
+except ImportError:
+    tf2_ros = None
+try:
+    from tf2_msgs.msg import TFMessage
+except ImportError:
+    TFMessage = None
+
+
+def installed():
+    """Which of the real packages are there, as a dict name -> bool."""
+    return {'cv_bridge': cv_bridge is not None,
+            'tf_transformations': tf_transformations is not None, 'tf2_ros': tf2_ros is not None}
+
+
+def quaternion_from_matrix(matrix):
+    """Quaternion x y z w of a homogeneous (4, 4) matrix, as tf_transformations has it."""
+    if tf_transformations is not None:
+        return np.asarray(tf_transformations.quaternion_from_matrix(matrix))
+    return quaternion(np.asarray(matrix)[:3, :3])
+
+
+class _Broadcaster:
+    """What tf2_ros.TransformBroadcaster does: TFMessage on /tf, reliable, depth 100."""
+
+    def __init__(self, node):
+        from rclpy.qos import QoSProfile
+
+        self._publisher = node.create_publisher(TFMessage, '/tf', QoSProfile(depth=100))
+
+    def sendTransform(self, transforms):  # noqa: N802 (tf2_ros' name)
+        self._publisher.publish(TFMessage(transforms=list(transforms)))
+
+
+def transform_broadcaster(node):
+    """Return a broadcaster of transforms; None where neither tf2_ros nor tf2_msgs is there."""
+    if tf2_ros is not None:
+        return tf2_ros.TransformBroadcaster(node)
+    return None if TFMessage is None else _Broadcaster(node)
