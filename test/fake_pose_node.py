@@ -1,0 +1,52 @@
+"""The node ``pose`` with a pipeline of a few lines; started by tests as a process."""
+
+import os
+import sys
+import time
+
+import numpy as np
+
+from lifting_ros.person import Person, Source
+from lifting_ros.pipeline import PipelineOptions
+from lifting_ros.ros import spin
+from lifting_ros.ros.pose_node import PoseNode
+
+
+class FakePipeline:
+    """As many people as the blue value of the first pixel says; takes FAKE_DELAY seconds.
+
+    The green value is the number of the image, and the x of every joint. A red value of 13 makes
+    it fail; one of 14 spoils the first person.
+    """
+
+    device = 'cpu'
+    timing = {}
+
+    def __init__(self):
+        self.options = PipelineOptions()
+        self.delay = float(os.environ.get('FAKE_DELAY', '0'))
+
+    def __call__(self, image, camera=None, stamp=None, up=None):
+        blue, green, red = (int(v) for v in image[0, 0])
+        assert image.dtype == np.uint8 and image.ndim == 3 and isinstance(stamp, float)
+        if red == 13:
+            raise ArithmeticError('the pipeline fell over')
+        time.sleep(self.delay)
+        people = []
+        for n in range(blue):
+            p = Person(id=f'abc{n:02d}', confidence=0.5, box=np.array([1.0, 2, 9, 12]))
+            p.keypoints = np.tile([3.0, 4.0], (17, 1))
+            p.keypoint_confidence = np.full(17, 0.75)
+            if camera is not None:
+                p.joints = np.tile([green, n, camera.focal], (17, 1)) + 0.01 * np.arange(51
+                                                                              ).reshape(17, 3) ** 2
+                p.covariance = np.tile(0.01 * np.eye(3), (17, 1, 1))
+                p.source = np.full(17, Source.OBSERVED, dtype=np.uint8)
+            people.append(p)
+        if red == 14:
+            people[0].box = 'not a box'
+        return people
+
+
+if __name__ == '__main__':
+    sys.exit(spin.run(lambda: PoseNode(lambda values: FakePipeline())))

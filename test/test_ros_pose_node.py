@@ -1,0 +1,288 @@
+"""The node over real DDS, with a small pipeline: headers, bad input, newest frame, topics."""
+
+import array
+import math
+import os
+
+import numpy as np
+import pytest
+from ros_support import HERE, Graph
+
+from diagnostic_msgs.msg import DiagnosticArray  # noqa: I001 (after the skips of ros_support)
+from rcl_interfaces.msg import Parameter, ParameterType
+from rcl_interfaces.srv import DescribeParameters, SetParameters
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import CameraInfo, Image
+from visualization_msgs.msg import Marker, MarkerArray
+
+from lifting_ros.camera import Camera
+from lifting_ros.msg import Joint, SkeletonArray, SkeletonModel
+from lifting_ros.ros import parameters, qos
+from lifting_ros.ros.conversions import fill_camera_info
+from lifting_ros.ros.images import fill
+from lifting_ros.skeleton import JOINTS, PARENTS
+
+W, H = 64, 48
+
+
+class Bench(Graph):
+    """A graph with the fake node, and the camera that feeds it."""
+
+    def __init__(self, tmp_path, *arguments, delay=0.0):
+        super().__init__(tmp_path)
+        n = self.node
+        self.images = n.create_publisher(Image, 'image', qos_profile_sensor_data)
+        self.infos = n.create_publisher(CameraInfo, 'camera_info', qos_profile_sensor_data)
+        self.answers, self.sent, self.diagnostics = [], 0, []
+        n.create_subscription(SkeletonArray, 'pose/skeletons', self.answers.append, 100)
+        n.create_subscription(DiagnosticArray, '/diagnostics',
+                              lambda m: self.diagnostics.extend(m.status), 10)
+        self.process = self.start(os.path.join(HERE, 'fake_pose_node.py'), *arguments,
+                                  FAKE_DELAY=str(delay))
+        self.spin_until(lambda: self.images.get_subscription_count()
+                        and self.infos.get_subscription_count()
+                        and n.count_publishers('pose/skeletons'))
+        self.spin(0.3)
+
+    def image(self, people=1, red=0, pixels=(H, W)):
+        """Return an image message with a number of its own."""
+        self.sent += 1
+        picture = np.zeros((*pixels, 3), np.uint8)
+        picture[0, 0] = people, self.sent % 256, red
+        msg = fill(Image(), picture)
+        msg.header.frame_id = 'camera_optical'
+        msg.header.stamp.sec, msg.header.stamp.nanosec = 1000 + self.sent, 123_456_789
+        return msg
+
+    def info(self, f=50.0):
+        msg = CameraInfo(width=W, height=H)
+        if f:
+            fill_camera_info(msg, Camera([[f, 0, W / 2], [0, f, H / 2], [0, 0, 1]], W, H))
+        self.infos.publish(msg)
+        self.spin(0.1)
+
+    def ask(self, msg, limit=30.0):
+        """Publish an image until it is answered (best effort may lose one); the answer."""
+        before = len(self.answers)
+        for _ in range(int(limit / 0.5)):
+            self.images.publish(msg)
+            for _ in range(10):
+                self.executor.spin_once(timeout_sec=0.05)
+                if len(self.answers) > before:
+                    return self.answers[-1]
+        pytest.fail('no answer\n' + self.process.log.read_text())
+
+    def status(self, wanted):
+        """Wait for a diagnostic whose message contains a text."""
+        self.diagnostics.clear()
+        self.spin_until(lambda: any(wanted in s.message for s in self.diagnostics), 20)
+
+
+@pytest.fixture
+def bench(tmp_path):
+    b = Bench(tmp_path)
+    yield b
+    b.close()
+
+
+def test_header_is_copied_and_positions_are_there(bench):
+    bench.info()
+    stamps = []
+    for people in (1, 0, 3, 2):
+        msg = bench.image(people)
+        answer = bench.ask(msg)
+        assert answer.header == msg.header
+        assert len(answer.skeletons) == people
+        assert 0 <= answer.processing_latency
+        stamps.append(answer.header.stamp.sec)
+    assert stamps == sorted(set(stamps))
+    skeleton = answer.skeletons[1]
+    assert skeleton.id == 'abc01' and skeleton.matched and not skeleton.occluded
+    assert [j.name for j in skeleton.joints] == list(JOINTS)
+    first = skeleton.joints[0]
+    assert first.source == Joint.OBSERVED and first.confidence == 0.75
+    assert (first.pixel_x, first.pixel_y) == (3.0, 4.0)
+    assert first.position.x == bench.sent % 256 and math.isclose(first.position.z, 50.04)
+    assert np.allclose(np.reshape(first.covariance, (3, 3)), 0.01 * np.eye(3))
+    assert (skeleton.roi.x_offset, skeleton.roi.y_offset) == (1, 2)
+    assert (skeleton.roi.width, skeleton.roi.height) == (9, 11)
+    assert skeleton.root.pose.position == first.position
+    assert np.allclose(np.reshape(skeleton.root.covariance, (6, 6))[:3, :3], 0.01 * np.eye(3))
+    q = skeleton.root.pose.orientation
+    assert math.isclose(q.x**2 + q.y**2 + q.z**2 + q.w**2, 1.0)
+
+
+BAD = {
+    'unknown encoding': lambda m: setattr(m, 'encoding', 'infrared9'),
+    'depth image': lambda m: setattr(m, 'encoding', '32FC1'),
+    'truncated': lambda m: setattr(m, 'data', m.data[:100]),
+    'no data': lambda m: setattr(m, 'data', array.array('B')),
+    'zero size': lambda m: (setattr(m, 'width', 0), setattr(m, 'height', 0)),
+    'small step': lambda m: setattr(m, 'step', W),
+    'huge size': lambda m: (setattr(m, 'width', 2**31), setattr(m, 'height', 2**31)),
+}
+
+
+def test_alive_after_every_kind_of_bad_image(bench):
+    bench.info()
+    bench.ask(bench.image())
+    for name, spoil in BAD.items():
+        msg = bench.image()
+        spoil(msg)
+        for _ in range(3):
+            bench.images.publish(msg)
+            bench.spin(0.05)
+        assert bench.process.poll() is None, name
+        good = bench.image()
+        assert bench.ask(good).header == good.header, name
+    bad = bench.image(red=13)
+    for _ in range(3):
+        bench.images.publish(bad)
+        bench.spin(0.05)
+    bench.status('the pipeline fell over')
+    answered = bench.ask(bench.image())
+    assert answered.header.stamp.sec == 1000 + bench.sent
+    bench.spin(1.2)
+    values = {v.key: v.value for v in bench.diagnostics[-1].values}
+    assert int(values['frames rejected']) >= len(BAD)
+    text = bench.process.log.read_text()
+    for wanted in ('infrared9', 'depth image', 'cut off', 'no pixels', 'step is'):
+        assert wanted in text, wanted
+    assert bench.interrupt(bench.process) == 0
+
+
+def test_one_person_s_failure_loses_no_other(bench):
+    answer = bench.ask(bench.image(people=3, red=14))
+    assert [s.id for s in answer.skeletons] == ['abc01', 'abc02']
+
+
+def test_without_calibration_pixels_only_and_said_once(tmp_path):
+    bench = Bench(tmp_path, '--ros-args', '-p', 'camera_info_wait:=0.0')
+    try:
+        for _ in range(3):
+            answer = bench.ask(bench.image())
+            joint = answer.skeletons[0].joints[0]
+            assert math.isnan(joint.position.z) and np.isnan(joint.covariance).all()
+            assert joint.pixel_x == 3.0 and joint.source == Joint.UNKNOWN
+            assert math.isnan(answer.skeletons[0].root.pose.orientation.w)
+        bench.status('no camera_info')
+        bench.info(f=0)  # K all zero
+        for _ in range(3):
+            assert math.isnan(bench.ask(bench.image()).skeletons[0].joints[0].position.z)
+        bench.status('K is all zero')
+        text = bench.process.log.read_text()
+        assert text.count('no message on') == 1
+        assert text.count('K is all zero') == 1
+        bench.info()
+        assert not math.isnan(bench.ask(bench.image()).skeletons[0].joints[0].position.z)
+        bench.infos.publish(CameraInfo(width=W, height=H, k=np.diag([1.0, -1.0, 1.0]).ravel()))
+        bench.spin(0.2)
+        assert math.isnan(bench.ask(bench.image()).skeletons[0].joints[0].position.z)
+    finally:
+        bench.close()
+
+
+def test_newest_frame_wins_and_nothing_queues(tmp_path):
+    bench = Bench(tmp_path, delay=0.25)
+    try:
+        bench.info()
+        bench.ask(bench.image())
+        bench.spin(1.0)
+        bench.answers.clear()
+        first = bench.sent + 1
+        for _ in range(90):
+            bench.images.publish(bench.image(people=0))
+            bench.spin(0.033)
+        last = 1000 + bench.sent
+        during = len(bench.answers)
+        bench.spin_until(lambda: bench.answers and bench.answers[-1].header.stamp.sec == last)
+        bench.spin(1.5)
+        numbers = [a.header.stamp.sec - 1000 for a in bench.answers]
+        assert numbers == sorted(set(numbers))
+        # far fewer than were sent, spread over all of them, and at the end hardly any is left:
+        # the one in work and the newest
+        assert len(numbers) < 45
+        assert len(numbers) - during <= 2
+        steps = np.diff(numbers)
+        assert np.median(steps) >= 3, numbers
+        bench.diagnostics.clear()
+        bench.spin_until(lambda: bench.diagnostics)
+        values = {v.key: v.value for v in bench.diagnostics[-1].values}
+        seen = [n for n in numbers if n >= first]
+        assert int(values['frames dropped']) == pytest.approx(90 - len(seen), abs=2)
+    finally:
+        bench.close()
+
+
+def test_markers_and_picture_are_there_for_who_asks(bench):
+    markers, pictures, models = [], [], []
+    bench.node.create_subscription(SkeletonModel, 'pose/skeleton_model', models.append,
+                                   qos.LATCHED)
+    bench.spin_until(lambda: models)  # latched: it was published long ago
+    assert models[0].joint_names == list(JOINTS) and list(models[0].parents) == list(PARENTS)
+    bench.info()
+    bench.ask(bench.image())
+    bench.node.create_subscription(MarkerArray, 'pose/markers', markers.append, 10)
+    picture = bench.node.create_subscription(Image, 'pose/image_annotated', pictures.append, 10)
+    bench.spin(0.5)
+    bench.ask(bench.image(people=2))
+    bench.spin_until(lambda: markers and pictures)
+    shown = {(m.ns, m.id) for m in markers[-1].markers if m.action == Marker.ADD}
+    assert len(shown) == 6 and {ns for ns, _ in shown} == {'bones', 'joints', 'labels'}
+    assert all(m.header.frame_id == 'camera_optical' for m in markers[-1].markers)
+    assert pictures[-1].header.stamp.sec == 1000 + bench.sent
+    assert (pictures[-1].height, pictures[-1].width, pictures[-1].encoding) == (H, W, 'bgr8')
+    markers.clear()
+    bench.ask(bench.image(people=1))
+    bench.spin_until(lambda: markers)
+    gone = {(m.ns, m.id) for m in markers[-1].markers if m.action == Marker.DELETE}
+    assert gone < shown and len(gone) == 3
+    bench.node.destroy_subscription(picture)
+    bench.spin(0.5)
+    pictures.clear()
+    bench.ask(bench.image())
+    bench.spin(0.3)
+    assert not pictures
+
+
+def test_parameters_are_described_bounded_and_changeable(bench):
+    describe = bench.node.create_client(DescribeParameters, 'pose/describe_parameters')
+    change = bench.node.create_client(SetParameters, 'pose/set_parameters')
+    assert describe.wait_for_service(10) and change.wait_for_service(10)
+    names = [p.name for p in parameters.PARAMETERS]
+    future = describe.call_async(DescribeParameters.Request(names=names))
+    bench.spin_until(future.done)
+    for p, d in zip(parameters.PARAMETERS, future.result().descriptors):
+        assert d.description == p.description and d.read_only == p.fixed
+        bounds = [(r.from_value, r.to_value) for r in (*d.integer_range, *d.floating_point_range)]
+        assert bounds == ([] if p.low is None else [(p.low, p.high)])
+
+    def put(name, kind, **value):
+        p = Parameter(name=name)
+        p.value.type = kind
+        for k, v in value.items():
+            setattr(p.value, k, v)
+        f = change.call_async(SetParameters.Request(parameters=[p]))
+        bench.spin_until(f.done)
+        return f.result().results[0]
+
+    double = ParameterType.PARAMETER_DOUBLE
+    assert put('threshold', double, double_value=0.6).successful
+    assert not put('threshold', double, double_value=1.5).successful
+    assert not put('device', ParameterType.PARAMETER_STRING, string_value='cuda').successful
+    up = ParameterType.PARAMETER_DOUBLE_ARRAY
+    assert put('up', up, double_array_value=[0.0, -1.0, 0.0]).successful
+    assert not put('up', up, double_array_value=[0.0, -1.0]).successful
+    bench.ask(bench.image())
+
+
+def test_a_value_out_of_range_at_the_start_is_one_clear_line(tmp_path):
+    graph = Graph(tmp_path)
+    try:
+        p = graph.start(os.path.join(HERE, 'fake_pose_node.py'), '--ros-args', '-p',
+                        'device:=tpu')
+        assert p.wait(30) == 1
+        text = p.log.read_text()
+        assert 'cpu, cuda' in text and 'Traceback' not in text
+    finally:
+        graph.close()
