@@ -1,5 +1,6 @@
 """The node over real DDS, with a small pipeline: headers, bad input, newest frame, topics."""
 
+# ruff: noqa: I001 (ros_support goes first: it skips where there is no ROS)
 import array
 import math
 import os
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from ros_support import HERE, Graph
 
-from diagnostic_msgs.msg import DiagnosticArray  # noqa: I001 (after the skips of ros_support)
+from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import Parameter, ParameterType
 from rcl_interfaces.srv import DescribeParameters, SetParameters
 from rclpy.qos import qos_profile_sensor_data
