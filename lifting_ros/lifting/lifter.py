@@ -10,7 +10,7 @@ from ..skeleton import GROUPS, NUM_JOINTS
 from . import posterior
 from .closed_form import ClosedForm
 from .frames import across, upright
-from .refine import Problem, refine, start
+from .refine import Problem, refine, robust, start
 
 #: Fewest joints that are lifted.
 MIN_JOINTS = 4
@@ -24,6 +24,8 @@ _UNKNOWN_PITCHES = np.radians((0.0, 20.0, 42.0))
 _UNKNOWN_LOG_WEIGHT = np.log((0.6, 0.25, 0.15))
 #: A given stature is believed to this relative sigma.
 _GIVEN_STATURE_SIGMA = 0.012
+#: Below this log-likelihood a joint the keypoints are no human pose.
+_WORST_FIT = -6.0
 #: The nearest and farthest pelvis of a result, metres.
 _DISTANCES = (0.25, 80.0)
 
@@ -192,7 +194,7 @@ class Lifter:
         distance = np.linalg.norm(joints[:, 0], axis=-1)
         ok = (np.isfinite(joints).all((1, 2)) & np.isfinite(covar).all((1, 2, 3))
               & ~bad.reshape(shape).all(1) & (distance > _DISTANCES[0])
-              & (distance < _DISTANCES[1]) & (fit > -12)
+              & (distance < _DISTANCES[1]) & (fit > _WORST_FIT)
               & (np.where(seen, joints[..., 2], 1) > 0.05).all(1))
         covar = covar * self.scale[:, None, None]
         people, joints, covar = people[ok], joints[ok], covar[ok]
@@ -215,12 +217,12 @@ class Lifter:
 
 
 def _fit(linear, problem, rows):
-    """How well the chosen rows explain what is seen: mean of -d^2 / 2 a joint, d in sigmas."""
+    """How well the chosen rows explain what is seen: mean of -robust cost / 2 a joint."""
     residual, spread = linear.residual[rows], linear.spread[rows]
     white = np.linalg.solve(spread, residual[..., None])[..., 0]
-    square = (residual * white).sum(-1)
+    value, _ = robust(np.sqrt((residual * white).sum(-1)))
     c = problem.confidence[rows]
-    return -0.5 * (c * square).sum(1) / np.maximum(c.sum(1), 1e-9)
+    return -0.5 * (c * value).sum(1) / np.maximum(c.sum(1), 1e-9)
 
 
 def _rows(value, n, width, name):

@@ -20,7 +20,7 @@ def joints(problem, state, linear):
     b = len(linear.cost)
     noise = problem.noise * np.exp(2 * state.log_stature)
     along = linear.depth[..., None, None]
-    # spread is in radians; linear.weight is confidence times Huber's weight
+    # spread is in radians; linear.weight is confidence times the robust weight
     total = linear.spread * along ** 2
     a, c, d = total[..., 0, 0], total[..., 0, 1], total[..., 1, 1]
     inverse = np.stack((np.stack((d, -c), -1), np.stack((-c, a), -1)), -2) / (

@@ -77,10 +77,13 @@ def save_tensors(path, tensors, metadata):
 
 
 def record_digest(path):
-    """Write the digest of ``path`` into SHA256SUMS of its folder, leaving other lines alone."""
+    """Write the digest of ``path`` into the SHA256SUMS of its folder, if there is one, leaving
+    other lines alone."""
     path = Path(path)
     sums = path.parent / 'SHA256SUMS'
-    lines = sums.read_text().splitlines() if sums.is_file() else []
+    if not sums.is_file():
+        return
+    lines = sums.read_text().splitlines()
     lines = [x for x in lines if not re.search(rf'[ *]{re.escape(path.name)}$', x)]
     sums.write_text('\n'.join(sorted([*lines, f'{digest(path)}  {path.name}'],
                                      key=lambda x: x.split()[-1])) + '\n')

@@ -18,6 +18,7 @@ from .mocap import (
     stature,
 )
 from .sitting import sitting
+from .variety import vary
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ _STATURE_SIGMA, _STATURE_MEAN = 0.06, np.log(1.69)
 _LENGTH_NOISE = 0.006
 
 
-def training_poses(poses, n, rng, strength=1.0, sit_share=0.12):
+def training_poses(poses, n, rng, strength=1.0, sit_share=0.15, variety=0.5):
     """n poses for a fit: balanced, some seated, reproportioned, mirrored at random.
 
     Args:
@@ -35,7 +36,8 @@ def training_poses(poses, n, rng, strength=1.0, sit_share=0.12):
         n: how many.
         rng: numpy Generator.
         strength: of :func:`~lifting_ros.training.mocap.reproportion`.
-        sit_share: share of made sitting poses.
+        sit_share: share of made sitting and squatting poses.
+        variety: share of poses recombined and bent, see :mod:`lifting_ros.training.variety`.
 
     Returns:
         joints (n, 17, 3) metres, z up, pelvis at the origin; kinds (n,).
@@ -43,7 +45,7 @@ def training_poses(poses, n, rng, strength=1.0, sit_share=0.12):
     sit = int(n * sit_share)
     drawn = poses[draw_balanced(poses, n - sit, rng)] + sitting(poses, sit, rng)
     joints = reproportion(drawn.joints, rng, strength)
-    joints = joints - joints[:, :1]
+    joints = vary(joints, joints[rng.permutation(n)], rng, variety)
     half = rng.random(n) < 0.5
     joints[half] = mirrored(joints[half])
     return turn(joints, rng.uniform(-np.pi, np.pi, n)), drawn.kind
@@ -56,10 +58,10 @@ def split(poses, exclude_source=(), holdout_subject=HELD_OUT_SUBJECTS):
     return poses[~held], poses[held]
 
 
-def fit_prior(poses, modes=12, dimensions=28, n=40000, seed=0, rounds=60):
+def fit_prior(poses, modes=12, dimensions=28, n=40000, seed=0, rounds=60, variety=0.5):
     """Fit a prior to Poses; returns it and the log-likelihood after each round."""
     rng = np.random.default_rng(seed)
-    joints, _ = training_poses(poses, n, rng)
+    joints, _ = training_poses(poses, n, rng, variety=variety)
     unit, _ = normalise(joints)
     subjects = [np.log(np.median(stature(poses.joints[poses.subject == s])))
                 for s in np.unique(poses.subject)]
@@ -85,6 +87,8 @@ def add_arguments(parser):
     parser.add_argument('--modes', type=int, default=12)
     parser.add_argument('--dimensions', type=int, default=28)
     parser.add_argument('--poses', type=int, default=40000, help='poses drawn for the fit')
+    parser.add_argument('--variety', type=float, default=0.5,
+                        help='share of poses recombined and bent')
     parser.add_argument('--rounds', type=int, default=60, help='rounds of EM')
     parser.add_argument('--seed', type=int, default=0)
 
@@ -95,7 +99,7 @@ def run(args):
     if not len(keep):
         raise ValueError('nothing left to fit on')
     prior, curve = fit_prior(keep, args.modes, args.dimensions, args.poses, args.seed,
-                             args.rounds)
+                             args.rounds, args.variety)
     log.info('log-likelihood a pose: %s', ' '.join(f'{c:.2f}' for c in curve[::5]))
     if len(held):
         unit, _ = normalise(training_poses(held, 4000, np.random.default_rng(1))[0])

@@ -23,7 +23,7 @@ def upright(poses):
     return (lean > np.cos(np.radians(25))) & low.all(1)
 
 
-def seat(joints, rng):
+def seat(joints, rng, squats=0.2):
     """Legs of upright poses put on a seat.
 
     The hips are as high as the seat has them. The ankle is put on the floor at a random
@@ -34,6 +34,7 @@ def seat(joints, rng):
     Args:
         joints: (N, 17, 3) metres, z up.
         rng: numpy Generator.
+        squats: share that squats or sits lower, 0.10 to 0.40 m.
 
     Returns:
         (N, 17, 3) metres, facing as before, the pelvis at its seat's height over z = 0.
@@ -46,7 +47,9 @@ def seat(joints, rng):
     upper = [j for j, name in enumerate(INDEX) if not name.endswith(('hip', 'knee', 'ankle'))]
     a, b = x[:, upper, 0].copy(), x[:, upper, 2].copy()
     x[:, upper, 0], x[:, upper, 2] = c * a + s * b, c * b - s * a
-    height = rng.uniform(0.40, 0.60, n) + _HIP_OVER_SEAT
+    low = rng.random(n) < squats
+    height = np.where(low, rng.uniform(0.10, 0.40, n), rng.uniform(0.40, 0.60, n))
+    height = height + _HIP_OVER_SEAT
     both = rng.uniform(-0.30, 0.75, n)          # tilt of the shins, radians, feet ahead > 0
     turned = np.radians(rng.normal(0, 8, n))    # the legs' heading against the trunk's
     for side, sign in (('left', 1.0), ('right', -1.0)):
@@ -58,9 +61,9 @@ def seat(joints, rng):
         splay = turned + sign * np.radians(np.clip(rng.normal(9, 12, n), -15, 45))
         tilt = np.clip(both + rng.normal(0, 0.2, n), -0.7, 1.25)
         # the ankle stands on the floor, unless the thigh would point down by over 40 degrees
-        # or up by over 35: then the foot hangs or rests on something
+        # or up by over 55: then the foot hangs or rests on something
         drop = height - _ANKLE_OVER_FLOOR - shin * np.cos(tilt)
-        pitch = np.arcsin(np.clip(drop / thigh, -0.57, 0.64))
+        pitch = np.arcsin(np.clip(drop / thigh, -0.82, 0.64))
         forward = np.stack((np.cos(splay), np.sin(splay)), -1)
         x[:, knee, :2] = x[:, hip, :2] + forward * (thigh * np.cos(pitch))[:, None]
         x[:, knee, 2] = -thigh * np.sin(pitch)
