@@ -11,23 +11,7 @@ import time
 
 import numpy as np
 
-CLIP = pathlib.Path('resource') / 'demo'
-
-
-def _clip():
-    """Return (video, truth) of the clip that ships with the package."""
-    from ament_index_python.packages import get_package_share_directory
-
-    places = [pathlib.Path(__file__).resolve().parents[2] / CLIP]
-    try:
-        places.append(pathlib.Path(get_package_share_directory('lifting_ros')) / 'demo')
-    except LookupError:
-        pass
-    for place in places:
-        if (place / 'clip.mp4').is_file():
-            return place / 'clip.mp4', place / 'truth.npz'
-    raise FileNotFoundError(f'the demo clip is not installed; looked in {places}')
-
+from .source_node import clip
 
 def _node(name, log, **values):
     """Start a node of this package with parameters; its output goes to a log file."""
@@ -64,6 +48,8 @@ def build_parser():
     parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
     parser.add_argument('--rate', type=float, default=0.0, help='frames per second; default: '
                         'those of the file')
+    parser.add_argument('--figures-only', action='store_true', help='no pictures and no bag: the '
+                        'recorder takes the skeletons only')
     parser.add_argument('--output', type=pathlib.Path, default=pathlib.Path('output/demo'))
     return parser
 
@@ -73,7 +59,7 @@ def main(argv=None):
     args = build_parser().parse_args(argv)
     truth, up = '', None
     if args.source is None:
-        source, truth = _clip()
+        source, truth = clip()
         with np.load(truth, allow_pickle=False) as data:
             up = [round(float(x), 6) for x in data['up']]
     else:
@@ -101,9 +87,11 @@ def _run(args, source, truth, up):
     sys.stdout.flush()
     pose_values = {} if up is None else {'up': up}
     pose = _node('pose', logs['pose'], device=args.device, **pose_values)
-    recorder = _node('recorder', None, output=output, stamps=stamps, truth=truth, title=title)
+    more = not args.figures_only
+    recorder = _node('recorder', None, output=output, stamps=stamps, truth=truth, title=title,
+                     bag=more, video=more)
     play = _node('source', logs['source'], source=source, truth=truth, stamps=stamps,
-                 seconds=args.seconds, rate=args.rate, wait_for=2)
+                 seconds=args.seconds, rate=args.rate, wait_for=1 + more)
     others = {'pose': pose, 'recorder': recorder}
     try:
         while play.poll() is None:
@@ -119,8 +107,9 @@ def _run(args, source, truth, up):
             sys.stderr.write(logs['source'].read_text())
             return 1
         time.sleep(1.0)  # the last answers
-        sys.stdout.write('demo: writing the overlay video\n')
-        sys.stdout.flush()
+        if more:
+            sys.stdout.write('demo: writing the overlay video\n')
+            sys.stdout.flush()
         status = _end(recorder, 600)
     except KeyboardInterrupt:
         return 130
@@ -130,8 +119,8 @@ def _run(args, source, truth, up):
     if status:
         return 1
     summary = json.loads((output / 'summary.json').read_text())
-    sys.stdout.write(f'demo: {", ".join(summary.get("files", []))}, summary.json and bag/ are in '
-                     f'{args.output}\n')
+    files = [*summary.get('files', []), 'summary.json'] + ['bag/'] * more
+    sys.stdout.write(f'demo: {", ".join(files)} are in {args.output}\n')
     return 0 if summary['frames_out'] else 1
 
 

@@ -13,7 +13,7 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, Image
 from visualization_msgs.msg import MarkerArray
 
-from ..camera import CameraError
+from ..camera import Camera, CameraError
 from ..drawing import draw_people
 from ..msg import SkeletonArray, SkeletonModel
 from ..pipeline import Pipeline
@@ -33,8 +33,15 @@ def load_pipeline(values):
         import torch
 
         torch.set_num_threads(values['threads'])
-    return Pipeline.from_pretrained(values['device'], values['weights'] or None,
-                                    **parameters.pipeline_options(values))
+    pipeline = Pipeline.from_pretrained(values['device'], values['weights'] or None,
+                                        **parameters.pipeline_options(values))
+    # the first call of everything is slow: better before the first image than at it
+    blank, camera = np.zeros((480, 640, 3), np.uint8), Camera.from_fov(640, 480)
+    pipeline(blank, camera, 0.0)
+    keypoints, confidence = pipeline.keypoints(blank, [[200, 100, 400, 400]])
+    pipeline.lifter.lift(keypoints, np.maximum(confidence, 0.1), camera)
+    pipeline.reset()
+    return pipeline
 
 
 class PoseNode(Node):
@@ -173,13 +180,13 @@ class PoseNode(Node):
         self._processed += 1
         self._people = len(people)
         self._work.add(after - before)
-        self._overhead.add(time.perf_counter() - start - (after - before))
         self._latency.add(1e-9 * self.get_clock().now().nanoseconds - stamp)
         self._last_stamp, last = stamp, self._last_stamp
         if last is not None and stamp <= last:
             self._once('stamps', 'warning', 'the stamps of the images do not increase: people '
                        'get new ids at each such image. Is the clock of the camera set?')
         self._extras(msg, image, people, out)
+        self._overhead.add(time.perf_counter() - start - (after - before))
 
     def _lost(self, person, error):
         self.get_logger().error(f'person {person.id} left out: {type(error).__name__}: {error}',

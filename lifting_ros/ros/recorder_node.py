@@ -46,12 +46,14 @@ class RecorderNode(Node):
         if v['bag'] and self._bag is None:
             self.get_logger().warning('no bag is written: the package rosbags is not installed')
         pose = v['pose'].rstrip('/')
-        self._take(Image, 'image', _ALL, self._on_image)
+        if v['bag'] or v['video']:
+            self._take(Image, 'image', _ALL, self._on_image)
         self._take(CameraInfo, 'camera_info', _ALL)
         self._take(SkeletonArray, f'{pose}/skeletons', 100, self._on_skeletons)
         self._take(SkeletonModel, f'{pose}/skeleton_model', qos.LATCHED)
-        self._take(MarkerArray, f'{pose}/markers', 100)
-        self._take(DiagnosticArray, '/diagnostics', 100)
+        if v['bag']:
+            self._take(MarkerArray, f'{pose}/markers', 100)
+        self._take(DiagnosticArray, '/diagnostics', 100, self._on_diagnostics)
 
     def _take(self, kind, topic, profile, callback=None):
         name = self.resolve_topic_name(topic)
@@ -82,6 +84,11 @@ class RecorderNode(Node):
 
     def _on_skeletons(self, msg, now):
         self._recording.add_skeletons(msg, now)
+
+    def _on_diagnostics(self, msg, now):
+        for status in msg.status:
+            if status.name.endswith(': skeletons'):
+                self._recording.node = {v.key: v.value for v in status.values}
 
     def close(self):
         """Write everything."""

@@ -29,6 +29,7 @@ class Recording:
         self.people = {}      # stamp -> list of Person
         self.received = {}    # stamp -> ns
         self.processing = []  # s
+        self.node = {}        # what the node said last of itself on /diagnostics
         self.out_of_order = 0
         self._last = None
 
@@ -75,6 +76,7 @@ def summarise(recording, sent=None):
         return round(float(np.percentile(values, q)), 2) if len(values) else None
 
     return {
+        'latency_drift_ms': _drift(stamps, latency), 'node': recording.node,
         'frames_in': int(frames_in), 'frames_out': len(stamps),
         'frames_dropped': int(frames_in - len(stamps)),
         'stamps_out_of_order': recording.out_of_order,
@@ -88,6 +90,14 @@ def summarise(recording, sent=None):
         'processing_ms': {f'p{q}': percentile(1e3 * np.array(recording.processing), q)
                           for q in (50, 90, 99)},
     }
+
+
+def _drift(stamps, latency, part=10.0):
+    """Median latency of the last ``part`` seconds less that of the first, ms; None if short."""
+    t = 1e-9 * (stamps - stamps[0]) if len(stamps) else stamps
+    if not len(stamps) or t[-1] < 2 * part:
+        return None
+    return round(float(np.median(latency[t > t[-1] - part]) - np.median(latency[t < part])), 2)
 
 
 def compare(recording, sent, truth):

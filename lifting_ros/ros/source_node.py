@@ -5,6 +5,7 @@ import sys
 import time
 
 import numpy as np
+from ament_index_python.packages import get_package_share_directory
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
@@ -18,9 +19,9 @@ from .images import fill
 FRAME = 'camera_optical_frame'
 #: name, default, description
 PARAMETERS = (
-    ('source', '', 'Video, GIF, photo, or number of a camera.'),
+    ('source', '', 'Video, GIF, photo, or number of a camera; empty: the clip of the project.'),
     ('truth', '', 'npz with K (3, 3) of the source, px; empty: a field of view of 55 degrees is '
-     'assumed.'),
+     'assumed, but for the clip of the project.'),
     ('rate', 0.0, 'Frames per second; 0: those of the file, 10 for a photo.'),
     ('seconds', 0.0, 'How long to publish; 0: once through the file, 5 s of a photo, a camera '
      'without end. A file that is shorter starts again.'),
@@ -30,6 +31,24 @@ PARAMETERS = (
 )
 
 
+def clip():
+    """Paths of the project's clip and of the npz with its truth.
+
+    Raises:
+        FileNotFoundError: it is neither installed nor in the checkout.
+    """
+    places = [pathlib.Path(__file__).resolve().parents[2] / 'resource' / 'demo']
+    try:
+        places.append(pathlib.Path(get_package_share_directory('lifting_ros')) / 'demo')
+    except LookupError:
+        pass
+    for place in places:
+        if (place / 'clip.mp4').is_file():
+            return place / 'clip.mp4', place / 'truth.npz'
+    raise FileNotFoundError('the demo clip is not there; looked in '
+                            + ' and '.join(map(str, places)))
+
+
 class SourceNode(Node):
     """Plays a source in real time. Stamps are the time of publishing."""
 
@@ -37,6 +56,8 @@ class SourceNode(Node):
         super().__init__('source')
         values = {name: self.declare_parameter(name, default, ParameterDescriptor(
             description=text)).value for name, default, text in PARAMETERS}
+        if not values['source']:
+            values['source'], values['truth'] = map(str, clip())
         self._frames = Frames(values['source'], values['longest_side'])
         f = self._frames
         self.camera = self._calibration(values['truth'])

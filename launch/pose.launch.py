@@ -1,0 +1,59 @@
+"""The node ``pose`` on a camera's topics, and RViz if asked for.
+
+ros2 launch lifting_ros pose.launch.py image:=/camera/image_raw \
+    camera_info:=/camera/camera_info rviz:=true
+"""
+# ruff: noqa: I001 (this folder is called launch, as the package is)
+
+import os
+
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, SetEnvironmentVariable
+from launch.conditions import IfCondition
+from launch.substitutions import EnvironmentVariable, LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node
+from launch_ros.substitutions import FindPackageShare
+
+
+def generate_launch_description():
+    """Return the launch description."""
+    config = PathJoinSubstitution([FindPackageShare('lifting_ros'), 'config'])
+    arguments = [
+        DeclareLaunchArgument('image', default_value='/camera/image_raw',
+                              description='topic of the images, sensor_msgs/Image'),
+        DeclareLaunchArgument('camera_info', default_value='/camera/camera_info',
+                              description='topic of their calibration, sensor_msgs/CameraInfo'),
+        DeclareLaunchArgument('params', default_value=PathJoinSubstitution([config, 'pose.yaml']),
+                              description='file with the parameters of the node'),
+        DeclareLaunchArgument('name', default_value='pose',
+                              description='name of the node: its topics are below it'),
+        DeclareLaunchArgument('device', default_value='cpu', choices=['cpu', 'cuda'],
+                              description='where the network runs'),
+        DeclareLaunchArgument('rviz', default_value='false', choices=['true', 'false'],
+                              description='start RViz'),
+        DeclareLaunchArgument('profile', default_value=EnvironmentVariable(
+            'FASTRTPS_DEFAULT_PROFILES_FILE',
+            default_value=os.path.join(_share(), 'config', 'fastdds.xml')),
+            description='Fast DDS profile; the camera\'s own process needs one as well'),
+    ]
+    profile = LaunchConfiguration('profile')
+    return LaunchDescription([
+        *arguments,
+        SetEnvironmentVariable('FASTRTPS_DEFAULT_PROFILES_FILE', profile),
+        SetEnvironmentVariable('FASTDDS_DEFAULT_PROFILES_FILE', profile),
+        Node(package='lifting_ros', executable='pose', name=LaunchConfiguration('name'),
+             output='screen',
+             parameters=[LaunchConfiguration('params'),
+                         {'device': LaunchConfiguration('device')}],
+             remappings=[('image', LaunchConfiguration('image')),
+                         ('camera_info', LaunchConfiguration('camera_info'))]),
+        Node(package='rviz2', executable='rviz2', name='rviz', output='log',
+             arguments=['-d', PathJoinSubstitution([config, 'pose.rviz'])],
+             condition=IfCondition(LaunchConfiguration('rviz'))),
+    ])
+
+
+def _share():
+    from ament_index_python.packages import get_package_share_directory
+
+    return get_package_share_directory('lifting_ros')
