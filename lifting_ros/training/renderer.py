@@ -1,0 +1,361 @@
+"""A small renderer: meshes in the camera's optical frame to pictures, with light and shadows.
+
+OpenGL 3.3 through moderngl on EGL, without a display; Mesa's llvmpipe will do. Colours are
+linear inside and sRGB outside. Needed for making data only (requirements/render.txt).
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+TEXTURE_SIZE = 128
+_NEAR, _FAR = 0.1, 60.0
+
+_VERTEX = '''
+#version 330
+uniform vec4 intrinsics;  // fx, fy, cx + 0.5, cy + 0.5, pixels
+uniform vec2 size;
+uniform mat4 to_light;
+in vec3 in_position; in vec3 in_normal; in vec3 in_rest; in vec3 in_colour; in float in_field;
+out vec3 position; out vec3 normal; out vec3 rest; out vec3 colour; out float cut;
+out vec4 lit;
+void main() {
+    position = in_position; normal = in_normal; rest = in_rest; colour = in_colour;
+    cut = in_field;
+    lit = to_light * vec4(in_position, 1.0);
+    float z = in_position.z;
+    vec2 px = intrinsics.xy * in_position.xy + intrinsics.zw * z;
+    gl_Position = vec4(2.0 * px / size - z, (NEAR_FAR_A) * z - (NEAR_FAR_B), z);
+}
+'''.replace('NEAR_FAR_A', f'{(_FAR + _NEAR) / (_FAR - _NEAR):.8f}').replace(
+    'NEAR_FAR_B', f'{2 * _FAR * _NEAR / (_FAR - _NEAR):.8f}')
+
+_SHADE = '''
+#version 330
+uniform sampler2DArray patches;
+uniform sampler2DShadow shadow_map;
+uniform vec3 light; uniform vec3 light_colour; uniform vec3 up;
+uniform vec3 sky; uniform vec3 ground;
+uniform float layer; uniform float scale; uniform float patterned;
+uniform float wrinkles; uniform float gloss; uniform float wrap; uniform float catcher;
+in vec3 position; in vec3 normal; in vec3 rest; in vec3 colour; in float cut; in vec4 lit;
+out vec4 fragment;
+
+float hash(vec3 p) {
+    p = fract(p * 0.3183099 + 0.1); p *= 17.0;
+    return fract(p.x * p.y * p.z * (p.x + p.y + p.z));
+}
+float noise(vec3 x) {
+    vec3 i = floor(x), f = fract(x);
+    f = f * f * (3.0 - 2.0 * f);
+    return mix(mix(mix(hash(i), hash(i + vec3(1, 0, 0)), f.x),
+                   mix(hash(i + vec3(0, 1, 0)), hash(i + vec3(1, 1, 0)), f.x), f.y),
+               mix(mix(hash(i + vec3(0, 0, 1)), hash(i + vec3(1, 0, 1)), f.x),
+                   mix(hash(i + vec3(0, 1, 1)), hash(i + vec3(1, 1, 1)), f.x), f.y), f.z);
+}
+float folds(vec3 p) { return noise(p * vec3(14, 14, 9)) + 0.4 * noise(p * vec3(31, 31, 22)); }
+
+void main() {
+    if (cut < 0.0) discard;
+    float shadow = 0.0;
+    vec3 s = lit.xyz / lit.w * 0.5 + 0.5;
+    if (all(greaterThan(s, vec3(0.0))) && all(lessThan(s, vec3(1.0)))) {
+        vec2 texel = 1.4 / vec2(textureSize(shadow_map, 0));
+        for (int i = -1; i <= 1; i++) for (int j = -1; j <= 1; j++)
+            shadow += texture(shadow_map, vec3(s.xy + vec2(i, j) * texel, s.z - 0.0025)) / 9.0;
+    } else shadow = 1.0;
+    if (catcher > 0.0) { fragment = vec4(vec3(0.0), catcher * (1.0 - shadow)); return; }
+    vec3 n = normalize(normal), view = normalize(-position);
+    if (wrinkles > 0.0) {
+        float e = 0.012, f0 = folds(rest);
+        vec3 g = vec3(folds(rest + vec3(e, 0, 0)) - f0, folds(rest + vec3(0, e, 0)) - f0,
+                      folds(rest + vec3(0, 0, e)) - f0) / e;
+        vec3 dpx = dFdx(rest), dpy = dFdy(rest);
+        vec3 bump = dFdx(position) * dot(g, dpx) / max(dot(dpx, dpx), 1e-9)
+                  + dFdy(position) * dot(g, dpy) / max(dot(dpy, dpy), 1e-9);
+        bump *= length(dpx) / max(length(dFdx(position)), 1e-6);
+        n = normalize(n - wrinkles * 0.05 * clamp(bump, -12.0, 12.0));
+    }
+    if (dot(n, view) < 0.0) n = -n;
+    vec3 albedo = colour;
+    if (patterned > 0.0) {
+        vec3 w = abs(normalize(cross(dFdx(rest), dFdy(rest))));
+        w = pow(w, vec3(6.0)); w /= w.x + w.y + w.z + 1e-6;
+        vec3 p = rest * scale;
+        vec3 t = texture(patches, vec3(p.yz, layer)).rgb * w.x
+               + texture(patches, vec3(p.xz, layer)).rgb * w.y
+               + texture(patches, vec3(p.xy, layer)).rgb * w.z;
+        albedo = mix(albedo, t * t, patterned);
+    }
+    float facing = (dot(n, light) + wrap) / (1.0 + wrap);
+    vec3 direct = light_colour * max(facing, 0.0) * shadow;
+    vec3 ambient = mix(ground, sky, 0.5 + 0.5 * dot(n, up));
+    ambient *= 0.75 + 0.25 * max(dot(n, view), 0.0);   // creases and rims are darker
+    vec3 c = albedo * (direct + ambient);
+    float h = max(dot(n, normalize(light + view)), 0.0);
+    c += gloss * light_colour * shadow * pow(h, 30.0);
+    fragment = vec4(sqrt(clamp(c, 0.0, 1.0)), 1.0);
+}
+'''
+
+_IDENTITY = '''
+#version 330
+uniform float identity;
+in vec3 position; in vec3 normal; in vec3 rest; in vec3 colour; in float cut; in vec4 lit;
+out vec4 fragment;
+void main() {
+    if (cut < 0.0) discard;
+    fragment = vec4(identity, position.z, 0.0, 1.0);
+}
+'''
+
+_DEPTH_VERTEX = '''
+#version 330
+uniform mat4 to_light;
+in vec3 in_position; in float in_field;
+out float cut;
+void main() { cut = in_field; gl_Position = to_light * vec4(in_position, 1.0); }
+'''
+_DEPTH = '''
+#version 330
+in float cut;
+void main() { if (cut < 0.0) discard; }
+'''
+_BACK_VERTEX = '''
+#version 330
+uniform vec4 window;  // u0, v0, u1, v1 of the photo
+in vec2 in_corner;
+out vec2 uv;
+void main() {
+    uv = mix(window.xy, window.zw, 0.5 * in_corner + 0.5);
+    gl_Position = vec4(in_corner, 0.0, 1.0);
+}
+'''
+_BACK = '''
+#version 330
+uniform sampler2D photo;
+in vec2 uv;
+out vec4 fragment;
+void main() { fragment = vec4(texture(photo, uv).rgb, 1.0); }
+'''
+
+
+@dataclass(eq=False)
+class Mesh:
+    """Something to draw.
+
+    Args:
+        vertices, normals: (V, 3) m, optical frame.
+        rest: (V, 3) m, where patterns and folds hang on to.
+        colour: (V, 3) linear 0..1.
+        faces: (F, 3).
+        cut: (V,) m; nothing is drawn where it is negative.
+        layer, scale, patterned: texture layer, repeats per metre, its share of the colour.
+        wrinkles, gloss, wrap: 0..1.
+        identity: 0 things, 1.. people.
+        catcher: > 0: an invisible floor that only shows shadows, so dark.
+        casts: whether it throws a shadow.
+    """
+
+    vertices: np.ndarray
+    normals: np.ndarray
+    rest: np.ndarray
+    colour: np.ndarray
+    faces: np.ndarray
+    cut: np.ndarray | None = None
+    layer: int = 0
+    scale: float = 1.0
+    patterned: float = 0.0
+    wrinkles: float = 0.0
+    gloss: float = 0.0
+    wrap: float = 0.0
+    identity: int = 0
+    catcher: float = 0.0
+    casts: bool = True
+
+    def packed(self):
+        """(V, 13) float32 as the shaders take it."""
+        cut = np.ones(len(self.vertices)) if self.cut is None else self.cut
+        return np.concatenate((self.vertices, self.normals, self.rest, self.colour,
+                               cut[:, None]), 1).astype(np.float32)
+
+
+@dataclass
+class Light:
+    """Light of a scene; colours linear, directions towards the light, optical frame."""
+
+    direction: tuple = (0.3, -0.9, -0.4)
+    colour: tuple = (0.9, 0.88, 0.85)
+    sky: tuple = (0.5, 0.5, 0.52)
+    ground: tuple = (0.25, 0.24, 0.22)
+    up: tuple = (0.0, -1.0, 0.0)
+    extra: dict = field(default_factory=dict)
+
+
+class Renderer:
+    """Draws meshes over a photo.
+
+    Args:
+        textures: (L, TEXTURE_SIZE, TEXTURE_SIZE, 3) uint8 RGB.
+        shadow: side of the shadow map.
+
+    Raises:
+        ImportError: moderngl is missing. RuntimeError: no EGL context; both say what to do.
+    """
+
+    def __init__(self, textures, shadow=1024):
+        try:
+            import moderngl
+        except ImportError as error:
+            raise ImportError('rendering needs moderngl: pip install --no-deps -r '
+                              'requirements/render.txt') from error
+        try:
+            self.gl = moderngl.create_context(standalone=True, backend='egl', require=330)
+        except Exception as error:
+            raise RuntimeError(f'no OpenGL 3.3 context on EGL ({error}); Debian and Ubuntu: '
+                               'apt install libegl1 libgl1-mesa-dri libgles2') from error
+        gl = self.gl
+        self._shade = gl.program(vertex_shader=_VERTEX, fragment_shader=_SHADE)
+        self._identity = gl.program(vertex_shader=_VERTEX, fragment_shader=_IDENTITY)
+        self._depth = gl.program(vertex_shader=_DEPTH_VERTEX, fragment_shader=_DEPTH)
+        self._back = gl.program(vertex_shader=_BACK_VERTEX, fragment_shader=_BACK)
+        corners = gl.buffer(np.array([[-1, -1], [1, -1], [-1, 1], [1, 1]], 'f4').tobytes())
+        self._quad = gl.vertex_array(self._back, [(corners, '2f', 'in_corner')])
+        textures = np.ascontiguousarray(textures, dtype=np.uint8)
+        self._patches = gl.texture_array((TEXTURE_SIZE, TEXTURE_SIZE, len(textures)), 3,
+                                         textures.tobytes(), alignment=1)
+        self._patches.build_mipmaps()
+        self._shadow = gl.depth_texture((shadow, shadow))
+        self._shadow.compare_func = '<='
+        self._shadow.repeat_x = self._shadow.repeat_y = False
+        self._shadow_target = gl.framebuffer(depth_attachment=self._shadow)
+        self._targets = {}
+
+    def _target(self, width, height):
+        if (width, height) not in self._targets:
+            gl, size = self.gl, (width, height)
+            many = gl.framebuffer([gl.renderbuffer(size, 3, samples=4)],
+                                  gl.depth_renderbuffer(size, samples=4))
+            one = gl.framebuffer([gl.renderbuffer(size, 3)])
+            known = gl.framebuffer([gl.texture(size, 2, dtype='f4')],
+                                   gl.depth_renderbuffer(size))
+            self._targets[width, height] = many, one, known
+        return self._targets[width, height]
+
+    def draw(self, meshes, k, width, height, light, photo=None, window=(0, 0, 1, 1),
+             centre=(0, 0, 3), radius=2.0, pictures=True):
+        """Draw.
+
+        Args:
+            meshes: list of Mesh.
+            k: (3, 3) intrinsics, px.
+            width, height: px.
+            light: Light.
+            photo: (h, w, 3) uint8 BGR behind everything, or None for black.
+            window: u0 v0 u1 v1, the part of the photo that fills the picture.
+            centre, radius: m, the ball in which shadows are thrown.
+            pictures: False leaves the picture out (identity and depth only).
+
+        Returns:
+            image (H, W, 3) uint8 BGR or None, identity (H, W) int, depth (H, W) float32 m
+            (0 where nothing is).
+        """
+        gl = self.gl
+        many, one, known = self._target(width, height)
+        light_matrix = _light_matrix(light.direction, centre, radius)
+        camera = (k[0, 0], k[1, 1], k[0, 2] + 0.5, k[1, 2] + 0.5)
+        for program in (self._shade, self._identity):
+            _set(program, intrinsics=camera, size=(width, height), to_light=light_matrix)
+        _set(self._depth, to_light=light_matrix)
+        held, arrays = [], []
+        for mesh in meshes:
+            vbo = gl.buffer(mesh.packed().tobytes())
+            ibo = gl.buffer(np.ascontiguousarray(mesh.faces, dtype=np.int32).tobytes())
+            held += [vbo, ibo]
+            full = [(vbo, '3f 3f 3f 3f 1f', 'in_position', 'in_normal', 'in_rest', 'in_colour',
+                     'in_field')]
+            flat = [(vbo, '3f 36x 1f', 'in_position', 'in_field')]
+            arrays.append((mesh, gl.vertex_array(self._shade, full, ibo, skip_errors=True),
+                           gl.vertex_array(self._identity, full, ibo, skip_errors=True),
+                           gl.vertex_array(self._depth, flat, ibo)))
+        gl.enable(gl.DEPTH_TEST)
+        image = None
+        if pictures:
+            self._shadow_target.use()
+            self._shadow_target.clear(depth=1.0)
+            for mesh, _, _, shadow in arrays:
+                if mesh.casts:
+                    shadow.render()
+            many.use()
+            many.clear(0, 0, 0, depth=1.0)
+            if photo is not None:
+                held += self._draw_back(photo, window)
+            self._patches.use(0)
+            self._shadow.use(1)
+            _set(self._shade, patches=0, shadow_map=1, light=_unit(light.direction),
+                 light_colour=light.colour, up=_unit(light.up), sky=light.sky,
+                 ground=light.ground)
+            for mesh, shade, _, _ in sorted(arrays, key=lambda a: a[0].catcher > 0):
+                _set(self._shade, layer=mesh.layer, scale=mesh.scale, patterned=mesh.patterned,
+                     wrinkles=mesh.wrinkles, gloss=mesh.gloss, wrap=mesh.wrap,
+                     catcher=mesh.catcher)
+                if mesh.catcher > 0:
+                    gl.enable(gl.BLEND)
+                shade.render()
+                gl.disable(gl.BLEND)
+            gl.copy_framebuffer(one, many)
+            raw = np.frombuffer(one.read(components=3, alignment=1), np.uint8)
+            image = raw.reshape(height, width, 3)[:, :, ::-1].copy()
+        known.use()
+        known.clear(0, 0, 0, 0, depth=1.0)
+        for mesh, _, identity, _ in arrays:
+            if mesh.catcher == 0:
+                _set(self._identity, identity=mesh.identity)
+                identity.render()
+        raw = np.frombuffer(known.read(components=2, dtype='f4', alignment=1), np.float32)
+        raw = raw.reshape(height, width, 2)
+        for _, *vaos in arrays:
+            held += vaos
+        for thing in reversed(held):
+            thing.release()
+        return image, np.rint(raw[..., 0]).astype(int), raw[..., 1].copy()
+
+    def _draw_back(self, photo, window):
+        gl = self.gl
+        h, w = photo.shape[:2]
+        texture = gl.texture((w, h), 3, np.ascontiguousarray(photo[:, :, ::-1]).tobytes(),
+                             alignment=1)
+        texture.repeat_x = texture.repeat_y = False
+        texture.use(2)
+        _set(self._back, photo=2, window=tuple(window))
+        gl.disable(gl.DEPTH_TEST)
+        self._quad.render(gl.TRIANGLE_STRIP)
+        gl.enable(gl.DEPTH_TEST)
+        return [texture]
+
+
+def _unit(v):
+    v = np.asarray(v, dtype=float)
+    return tuple(v / np.linalg.norm(v))
+
+
+def _set(program, **values):
+    """Uniforms that the compiler found unused are not there: leave them."""
+    for name, value in values.items():
+        if name in program:
+            if isinstance(value, np.ndarray):
+                program[name].write(value.astype('f4').T.tobytes())
+            else:
+                program[name].value = value
+
+
+def _light_matrix(direction, centre, radius):
+    z = np.array(_unit(direction))
+    x = np.cross(z, [0.3, 0.2, 0.9])
+    x /= np.linalg.norm(x)
+    r = np.stack((x, np.cross(z, x), -z)) / radius
+    m = np.eye(4)
+    m[:3, :3] = r
+    m[2, :3] *= 0.5     # what stands towards the light, outside of the ball, throws shadows too
+    m[:3, 3] = -m[:3, :3] @ np.asarray(centre, dtype=float)
+    return m
