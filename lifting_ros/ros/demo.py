@@ -13,6 +13,7 @@ import numpy as np
 
 from .source_node import clip
 
+
 def _node(name, log, **values):
     """Start a node of this package with parameters; its output goes to a log file."""
     def text(value):
