@@ -64,8 +64,10 @@ def plain_solve(prior, rays, confidence, angle_sigma, distance, k, heading):
     a = np.vstack([*rows, np.eye(m, m + 3)])
     b = np.concatenate([*right, np.zeros(m)])
     x = np.linalg.lstsq(a, b, rcond=None)[0]
+    middle = rays.mean(0)
     value = (((a @ x - b) ** 2).sum() + np.linalg.slogdet(a.T @ a)[1] + log
-             - 2 * np.log(prior.weight[k]))
+             - 2 * np.log(prior.weight[k])
+             - 4 * (confidence > 0).sum() * np.log(max(middle @ x[m:], 0.15)))
     return value, x[:m], x[m:]
 
 
@@ -119,7 +121,7 @@ def test_coarse_table_equals_direct_sums(prior, scene):
     rows = weight[:, :, None, :, None] * projectors(turned(rays, form.angles))
     packed = rows.reshape(2, 12, -1) @ form.tables
     square = packed.reshape(2, 3, 4, -1)[..., form._unpack] + form._ridge
-    score = form._evaluate(square, turned(rays, form.angles).mean(2)[None], 6)[0]
+    score = form._evaluate(square, turned(rays, form.angles).mean(2)[None], 6, 14)[0]
     score = (score + form._constant(weight, confidence)[:, :, None]).transpose(1, 0, 2)
     for i in range(3):
         for q in np.flatnonzero(np.isfinite(direct.score[i])):

@@ -155,7 +155,8 @@ class ClosedForm:
         rows = weight[:, :, None, :, None] * projectors(around)              # (K, N, H, 17, 6)
         packed = rows.reshape(k, n * h, -1) @ self.tables
         square = packed.reshape(k, n, h, -1)[..., self._unpack] + self._ridge
-        score, _, forward = self._evaluate(square, around.mean(2)[None], self.coarse)
+        score, _, forward = self._evaluate(square, around.mean(2)[None], self.coarse,
+                                           (confidence > 0).sum(1)[None, :, None])
         score += self._constant(weight, confidence)[:, :, None]
         score = np.where(forward, score, np.inf)
         flat = score.transpose(1, 0, 2).reshape(n, k * h)
@@ -195,7 +196,8 @@ class ClosedForm:
         along = around[..., None, :] @ design
         a = (root * (design - around[..., None] * along)).reshape(n, q, NUM_JOINTS * 3, m + 4)
         square = np.swapaxes(a, -1, -2) @ a + self._full_ridge
-        score, factor, forward = self._evaluate(square, around.mean(2), m)
+        score, factor, forward = self._evaluate(square, around.mean(2), m,
+                                                (confidence > 0).sum(1)[:, None])
         score += (self._log_weight[mode]
                   - 2 * np.where(weight > 0, np.log(np.maximum(weight, 1e-30)), 0).sum(-1))
         score = np.where(forward, score, np.inf)
@@ -216,13 +218,18 @@ class ClosedForm:
         seen = np.where(confidence > 0, np.log(np.maximum(weight, 1e-30)), 0)
         return self._log_weight[:, None] - 2 * seen.sum(-1)
 
-    def _evaluate(self, square, middle, m):
-        """Score (...), Cholesky factor and whether the person is in front of the camera."""
+    def _evaluate(self, square, middle, m, seen):
+        """Score (...), Cholesky factor and whether the person is in front of the camera.
+
+        Distances from the rays are small for whoever is near. What is measured are angles,
+        whose density has the factor Z^2 for each of the ``seen`` joints.
+        """
         factor = np.linalg.cholesky(square)
         diagonal = np.diagonal(factor, axis1=-2, axis2=-1)
         score = diagonal[..., -1] ** 2 + 2 * np.log(diagonal[..., :-1]).sum(-1)
-        t = self._translation(factor, m)
-        return score, factor, (t * middle).sum(-1) > _NEAREST
+        depth = (self._translation(factor, m) * middle).sum(-1)
+        score = score - 4 * seen * np.log(np.maximum(depth, _NEAREST))
+        return score, factor, depth > _NEAREST
 
     @staticmethod
     def _translation(factor, m):

@@ -123,8 +123,10 @@ class Lifter:
         if not len(people):
             return out
         weight = np.where(seen, np.clip(np.nan_to_num(confidence), 0.01, 1.0), 0.0)
-        middle = np.nansum(np.where(seen[..., None], rays, 0), axis=1)
-        rays = np.where(seen[..., None], rays, [0.0, 0.0, 1.0])
+        middle = np.where(seen[..., None], rays, 0).sum(1)
+        length = np.linalg.norm(middle, axis=1, keepdims=True)
+        middle = np.where(length > 1e-6, middle / np.maximum(length, 1e-6), [0.0, 0.0, 1.0])
+        rays = np.where(seen[..., None], rays, middle[:, None])
         covariance = _covariance(keypoints, keypoint_covariance, seen)
         self._lift(out, people, keypoints, rays, middle, weight, covariance, camera, up, stature)
         return out
