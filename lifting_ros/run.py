@@ -2,7 +2,6 @@
 
 import json
 import pathlib
-import sys
 
 import numpy as np
 
@@ -132,8 +131,3 @@ class _Pictures:
         if self._writer is not None:
             self._writer.release()
 
-
-if __name__ == '__main__':
-    from .cli import main
-
-    sys.exit(main(['run', *sys.argv[1:]]))
