@@ -94,7 +94,7 @@ def test_imports(room):
     ('network', 'from ..training import x'), ('network', 'def f():\n    from .. import ros'),
     ('prior', 'from lifting_ros.lifting import Lifter'), ('tracking', 'import sensor_msgs.msg'),
     ('training', 'from ..ros import x'), ('ros', 'from .. import cli'), ('cli', 'import torch'),
-    ('pipeline', 'from .evaluation import measures'), ('skeleton', 'from .camera import Camera'),
+    ('pipeline', 'from ..evaluation import measures'), ('skeleton', 'from ..camera import Camera'),
 ])
 def test_a_breach_is_found(room, text, tmp_path, monkeypatch):
     monkeypatch.setattr('test_import_law.PACKAGE', tmp_path)

@@ -127,7 +127,8 @@ def test_yuv(rng, encoding):
     ({'encoding': 'infrared'}, 'unknown encoding'), ({'encoding': '16UC1'}, 'depth image'),
     ({'width': 0}, 'no pixels'), ({'height': 0}, 'no pixels'), ({'step': 3}, 'step is 3'),
     ({'data': array.array('B', b'12')}, 'cut off'), ({'height': 2**31}, 'cut off'),
-    ({'width': 2**30, 'step': 2**32 - 1}, 'cut off'), ({'encoding': 'nv12', 'width': 15, 'step': 16}, 'even'),
+    ({'width': 2**30, 'step': 2**32 - 1}, 'cut off'),
+    ({'encoding': 'nv12', 'width': 15, 'step': 16}, 'even'),
 ])
 def test_bad_images_are_named(rng, change, word):
     msg = message(picture(rng), 'bgr8')
