@@ -287,3 +287,18 @@ def test_a_value_out_of_range_at_the_start_is_one_clear_line(tmp_path):
         assert 'cpu, cuda' in text and 'Traceback' not in text
     finally:
         graph.close()
+
+
+@pytest.mark.parametrize('name, content', [('missing', None), ('damaged', b'not weights at all')])
+def test_weights_that_cannot_be_used_are_named(tmp_path, name, content):
+    path = tmp_path / f'{name}.safetensors'
+    if content is not None:
+        path.write_bytes(content)
+    graph = Graph(tmp_path)
+    try:
+        p = graph.start('-m', 'lifting_ros.ros.pose_node', '--ros-args', '-p', f'weights:={path}')
+        assert p.wait(60) == 1
+        text = p.log.read_text()
+        assert str(path) in text and 'cannot start' in text and 'Traceback' not in text
+    finally:
+        graph.close()

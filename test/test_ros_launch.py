@@ -1,0 +1,126 @@
+"""The launch files load, and ask for nodes, topics and files that exist.
+
+The real launch packages are used where they are installed; otherwise classes that record their
+arguments (a wrong argument of a real class then goes unseen).
+"""
+# ruff: noqa: I001 (ros_support goes first: it skips where there is no ROS)
+
+import importlib.util
+import pathlib
+import sys
+import types
+
+import pytest
+import ros_support  # noqa: F401
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+HAS_LAUNCH = importlib.util.find_spec('launch_ros') is not None
+
+
+class Recorded:
+    """Keeps what it was made of."""
+
+    def __init__(self, *args, **kwargs):
+        self.args, self.kwargs = args, kwargs
+
+
+NAMES = {
+    'launch': ('LaunchDescription',),
+    'launch.actions': ('DeclareLaunchArgument', 'SetEnvironmentVariable',
+                       'IncludeLaunchDescription'),
+    'launch.conditions': ('IfCondition',),
+    'launch.launch_description_sources': ('PythonLaunchDescriptionSource',),
+    'launch.substitutions': ('EnvironmentVariable', 'LaunchConfiguration',
+                             'PathJoinSubstitution'),
+    'launch_ros': (), 'launch_ros.actions': ('Node',),
+    'launch_ros.substitutions': ('FindPackageShare',),
+    'launch_ros.parameter_descriptions': ('ParameterValue',),
+}
+
+
+def load(name, monkeypatch):
+    """Return the entities of a launch file, made with recording classes."""
+    for module, names in NAMES.items():
+        stub = types.ModuleType(module)
+        for n in names:
+            setattr(stub, n, type(n, (Recorded,), {}))
+        monkeypatch.setitem(sys.modules, module, stub)
+    spec = importlib.util.spec_from_file_location(name.replace('.', '_'),
+                                                  ROOT / 'launch' / name)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.generate_launch_description().args[0]
+
+
+def of(entities, kind):
+    """Those of a class."""
+    return [e for e in entities if type(e).__name__ == kind]
+
+
+def used(value):
+    """Names of the launch arguments that are used anywhere in a value."""
+    if type(value).__name__ == 'LaunchConfiguration':
+        return {value.args[0]}
+    if isinstance(value, Recorded):
+        value = (*value.args, *value.kwargs.values())
+    if isinstance(value, dict):
+        value = tuple(value.values())
+    if isinstance(value, (list, tuple)) or type(value).__name__ == 'dict_items':
+        return set().union(*(used(v) for v in value)) if value else set()
+    return set()
+
+
+@pytest.mark.parametrize('name', ['pose.launch.py', 'demo.launch.py'])
+def test_every_argument_is_declared_explained_and_used(name, monkeypatch):
+    entities = load(name, monkeypatch)
+    declared = {e.args[0]: e.kwargs for e in of(entities, 'DeclareLaunchArgument')}
+    rest = [e for e in entities if type(e).__name__ != 'DeclareLaunchArgument']
+    assert used(rest) == set(declared)
+    assert all(k['description'] and 'default_value' in k for k in declared.values())
+    for node in of(entities, 'Node'):
+        if node.kwargs['package'] == 'lifting_ros':
+            module = f'lifting_ros.ros.{node.kwargs["executable"]}_node'
+            assert importlib.util.find_spec(module), module
+
+
+def test_pose_launch_starts_node_and_rviz(monkeypatch):
+    entities = load('pose.launch.py', monkeypatch)
+    assert {'image', 'camera_info', 'rviz', 'params', 'profile'} <= {
+        e.args[0] for e in of(entities, 'DeclareLaunchArgument')}
+    pose, rviz = of(entities, 'Node')
+    assert [to.args[0] for _, to in pose.kwargs['remappings']] == [
+        name for name, _ in pose.kwargs['remappings']] == ['image', 'camera_info']
+    assert rviz.kwargs['package'] == 'rviz2' and rviz.kwargs['condition'].args[0].args == ('rviz',)
+    names = {e.args[0] for e in of(entities, 'SetEnvironmentVariable')}
+    assert names == {'FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'}
+
+
+def test_demo_launch_includes_the_other_with_its_arguments(monkeypatch):
+    other = {e.args[0] for e in of(load('pose.launch.py', monkeypatch), 'DeclareLaunchArgument')}
+    entities = load('demo.launch.py', monkeypatch)
+    (include,) = of(entities, 'IncludeLaunchDescription')
+    assert include.args[0].args[0].endswith('pose.launch.py')
+    assert {name for name, _ in include.kwargs['launch_arguments']} <= other
+    (source,) = of(entities, 'Node')
+    from lifting_ros.ros.source_node import PARAMETERS
+
+    assert set(source.kwargs['parameters'][0]) <= {name for name, _, _ in PARAMETERS}
+
+
+def test_rviz_shows_the_node_s_topics():
+    yaml = pytest.importorskip('yaml')
+    config = yaml.safe_load((ROOT / 'config' / 'pose.rviz').read_text())
+    displays = config['Visualization Manager']['Displays']
+    topics = {d['Class'].split('/')[1]: d['Topic']['Value'] for d in displays if 'Topic' in d}
+    assert topics == {'MarkerArray': '/pose/markers', 'Image': '/pose/image_annotated'}
+    assert 'rviz_default_plugins/TF' in {d['Class'] for d in displays}
+
+
+@pytest.mark.skipif(not HAS_LAUNCH, reason='launch and launch_ros are not installed')
+@pytest.mark.parametrize('name', ['pose.launch.py', 'demo.launch.py'])
+def test_real_launch_loads_the_file(name):
+    from launch import LaunchContext
+    from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+    source = PythonLaunchDescriptionSource(str(ROOT / 'launch' / name))
+    assert source.get_launch_description(LaunchContext()).entities
