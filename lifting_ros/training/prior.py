@@ -28,7 +28,7 @@ _STATURE_SIGMA, _STATURE_MEAN = 0.06, np.log(1.69)
 _LENGTH_NOISE = 0.006
 
 
-def training_poses(poses, n, rng, strength=1.0, sit_share=0.15, variety=0.5):
+def training_poses(poses, n, rng, strength=1.0, sit_share=0.15, variety=0.4):
     """n poses for a fit: balanced, some seated, reproportioned, mirrored at random.
 
     Args:
@@ -58,7 +58,7 @@ def split(poses, exclude_source=(), holdout_subject=HELD_OUT_SUBJECTS):
     return poses[~held], poses[held]
 
 
-def fit_prior(poses, modes=12, dimensions=28, n=40000, seed=0, rounds=60, variety=0.5):
+def fit_prior(poses, modes=12, dimensions=28, n=40000, seed=0, rounds=60, variety=0.4):
     """Fit a prior to Poses; returns it and the log-likelihood after each round."""
     rng = np.random.default_rng(seed)
     joints, _ = training_poses(poses, n, rng, variety=variety)
@@ -87,7 +87,7 @@ def add_arguments(parser):
     parser.add_argument('--modes', type=int, default=12)
     parser.add_argument('--dimensions', type=int, default=28)
     parser.add_argument('--poses', type=int, default=40000, help='poses drawn for the fit')
-    parser.add_argument('--variety', type=float, default=0.5,
+    parser.add_argument('--variety', type=float, default=0.4,
                         help='share of poses recombined and bent')
     parser.add_argument('--rounds', type=int, default=60, help='rounds of EM')
     parser.add_argument('--seed', type=int, default=0)
