@@ -175,7 +175,8 @@ class Bodies:
 
     def make(self, shape, stature=None):
         """A body of given shape parameters (0..1: gender 0 male, age, muscle, weight, height,
-        proportions), scaled to ``stature`` metres where given."""
+        proportions), scaled to ``stature`` metres where given.
+        """
         v, heads = self._rest(shape)
         tall = float(v[:, 2].max() - v[:, 2].min())
         scale = 1.0 if stature is None else stature / tall
