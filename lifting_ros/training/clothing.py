@@ -65,19 +65,19 @@ class Outfit:
                 _cloth_colour(rng))
             patterned = 0.0 if rng.random() < plain else rng.uniform(0.35, 1.0)
             return Garment(kind, colour, out, loose, int(rng.integers(layers)),
-                           rng.uniform(1.0, 6.0), patterned, rng.uniform(0.2, 1.3),
+                           rng.uniform(1.0, 6.0), patterned, rng.uniform(0.1, 0.8),
                            rng.choice((0.0, 0.0, 0.03, 0.1)), size)
 
         sleeve = 0.93 if work or rng.random() < 0.45 else rng.uniform(0.05, 0.5)
         legs = rng.uniform(0.88, 0.97) if work or rng.random() < 0.75 else rng.uniform(0.25, 0.6)
-        waist = rng.uniform(0.10, 0.2)
+        waist = rng.uniform(0.13, 0.2)
         garments = [
             Garment('shoes', _cloth_colour(rng), 0.006, 0.004, wrinkles=0.0, gloss=0.05,
                     size={'shaft': rng.choice((0.0, 0.03, 0.12))}),
             cloth('trousers', 0.007, rng.choice((0.003, 0.012, 0.025)), 0.8, legs=legs,
                   waist=waist + 0.03),
             cloth('shirt', 0.011, rng.choice((0.004, 0.012, 0.022)), 0.45, sleeve=sleeve,
-                  hem=rng.uniform(-0.12, 0.09), collar=rng.uniform(-0.05, 0.02))]
+                  hem=rng.uniform(-0.12, 0.07), collar=rng.uniform(-0.05, 0.02))]
         if rng.random() < 0.3:
             garments[1].colour = np.array([0.14, 0.2, 0.34]) * rng.uniform(0.6, 1.8)
         if rng.random() < (0.55 if work else 0.2):

@@ -34,6 +34,7 @@ _SHADE = '''
 #version 330
 uniform sampler2DArray patches;
 uniform sampler2DShadow shadow_map;
+uniform sampler3D grain;
 uniform vec3 light; uniform vec3 light_colour; uniform vec3 up;
 uniform vec3 sky; uniform vec3 ground;
 uniform float layer; uniform float scale; uniform float patterned;
@@ -41,18 +42,7 @@ uniform float wrinkles; uniform float gloss; uniform float wrap; uniform float c
 in vec3 position; in vec3 normal; in vec3 rest; in vec3 colour; in float cut; in vec4 lit;
 out vec4 fragment;
 
-float hash(vec3 p) {
-    p = fract(p * 0.3183099 + 0.1); p *= 17.0;
-    return fract(p.x * p.y * p.z * (p.x + p.y + p.z));
-}
-float noise(vec3 x) {
-    vec3 i = floor(x), f = fract(x);
-    f = f * f * (3.0 - 2.0 * f);
-    return mix(mix(mix(hash(i), hash(i + vec3(1, 0, 0)), f.x),
-                   mix(hash(i + vec3(0, 1, 0)), hash(i + vec3(1, 1, 0)), f.x), f.y),
-               mix(mix(hash(i + vec3(0, 0, 1)), hash(i + vec3(1, 0, 1)), f.x),
-                   mix(hash(i + vec3(0, 1, 1)), hash(i + vec3(1, 1, 1)), f.x), f.y), f.z);
-}
+float noise(vec3 x) { return texture(grain, x / 32.0).r; }
 float folds(vec3 p) { return noise(p * vec3(14, 14, 9)) + 0.4 * noise(p * vec3(31, 31, 22)); }
 
 void main() {
@@ -61,8 +51,9 @@ void main() {
     vec3 s = lit.xyz / lit.w * 0.5 + 0.5;
     if (all(greaterThan(s, vec3(0.0))) && all(lessThan(s, vec3(1.0)))) {
         vec2 texel = 1.4 / vec2(textureSize(shadow_map, 0));
-        for (int i = -1; i <= 1; i++) for (int j = -1; j <= 1; j++)
-            shadow += texture(shadow_map, vec3(s.xy + vec2(i, j) * texel, s.z - 0.0025)) / 9.0;
+        for (int i = 0; i < 5; i++)   // a cross
+            shadow += 0.2 * texture(shadow_map, vec3(s.xy + texel * vec2(
+                i == 1 ? 1 : i == 2 ? -1 : 0, i == 3 ? 1 : i == 4 ? -1 : 0), s.z - 0.0025));
     } else shadow = 1.0;
     if (catcher > 0.0) { fragment = vec4(vec3(0.0), catcher * (1.0 - shadow)); return; }
     vec3 n = normalize(normal), view = normalize(-position);
@@ -225,6 +216,8 @@ class Renderer:
         self._patches = gl.texture_array((TEXTURE_SIZE, TEXTURE_SIZE, len(textures)), 3,
                                          textures.tobytes(), alignment=1)
         self._patches.build_mipmaps()
+        grain = np.random.default_rng(0).integers(0, 256, (32, 32, 32)).astype(np.uint8)
+        self._grain = gl.texture3d((32, 32, 32), 1, grain.tobytes(), alignment=1)
         self._shadow = gl.depth_texture((shadow, shadow))
         self._shadow.compare_func = '<='
         self._shadow.repeat_x = self._shadow.repeat_y = False
@@ -292,7 +285,8 @@ class Renderer:
                 held += self._draw_back(photo, window)
             self._patches.use(0)
             self._shadow.use(1)
-            _set(self._shade, patches=0, shadow_map=1, light=_unit(light.direction),
+            self._grain.use(3)
+            _set(self._shade, patches=0, shadow_map=1, grain=3, light=_unit(light.direction),
                  light_colour=light.colour, up=_unit(light.up), sky=light.sky,
                  ground=light.ground)
             for mesh, shade, _, _ in sorted(arrays, key=lambda a: a[0].catcher > 0):

@@ -78,7 +78,7 @@ class Photos:
                 for name in sorted(z.namelist())[:limit]:
                     image = cv2.imdecode(np.frombuffer(z.read(name), np.uint8), 1)
                     if image is not None:
-                        self.images.append(image)
+                        self.images.append(_trimmed(image))
 
     def draw(self, rng):
         """A photo (h, w, 3) uint8 BGR."""
@@ -101,6 +101,21 @@ class Photos:
             out.append(np.concatenate((patch, patch[::-1]), 0))
         out += [_pattern(rng, n) for _ in range(made)]
         return np.stack(out).astype(np.uint8)
+
+
+def _trimmed(image):
+    """The photo without the even border that pads it to a square at the bottom or right."""
+    for axis in (0, 1):
+        rows = np.moveaxis(image, axis, 0).astype(np.float32)
+        last = np.median(rows[-1], axis=0)
+        even = np.abs(rows - last).mean((1, 2)) < 4
+        end = len(rows)
+        while end > 60 and even[end - 1]:
+            end -= 1
+        if end < len(rows):
+            end -= 4
+        image = np.moveaxis(np.moveaxis(image, axis, 0)[:end], 0, axis)
+    return image
 
 
 def _pattern(rng, n):

@@ -1,0 +1,38 @@
+"""Rendered people: crops with exact joints in 2D and 3D, as ``lifting-ros render`` writes them."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from .photos import Labelled, _decode
+
+
+def rendered(folder, limit=None):
+    """All people of a folder of ``*.npz`` with their ``*.zip`` of pictures.
+
+    Args:
+        folder: where they are; None or a missing folder gives none.
+        limit: at most so many.
+
+    Returns:
+        list of Labelled.
+    """
+    people = []
+    if folder is None or not Path(folder).is_dir():
+        return people
+    for table in sorted(Path(folder).glob('*.npz')):
+        pictures = table.with_suffix('.zip')
+        if not pictures.is_file():
+            continue
+        with np.load(table, allow_pickle=False) as data, zipfile.ZipFile(pictures) as file:
+            if 'keypoints' not in data or 'box' not in data:
+                continue
+            names, points, seen, boxes = (data[n] for n in ('name', 'keypoints', 'visible', 'box'))
+            for name, xy, visible, box in zip(names, points, seen, boxes):
+                people.append(Labelled('rendered', f'{table.stem}/{name}',
+                                       _decode(file.read(str(name))), xy.astype(np.float64),
+                                       np.where(visible, 2, 1), box.astype(np.float64)))
+                if limit and len(people) >= limit:
+                    return people
+    return people
