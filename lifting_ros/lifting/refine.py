@@ -166,7 +166,8 @@ def residuals(problem, state, pose=None):
 def robust(distance):
     """A cost of distances in sigmas that grows with their logarithm, and the weight of its
     quadratic. Keypoints of a network have gross errors; Huber's cost, which grows with the
-    distance, left 97 mm where this leaves 80 with one joint in fourteen 40 px off."""
+    distance, left 97 mm where this leaves 80 with one joint in fourteen 40 px off.
+    """
     square = distance ** 2
     return _TAIL * np.log1p(square / _TAIL), _TAIL / (_TAIL + square)
 

@@ -1,0 +1,91 @@
+"""Speed of the lifter, beside a plain solver of the same closed form."""
+
+import time
+from functools import partial
+
+import numpy as np
+
+from ..prior.fit import turn
+from .scenes import scenes
+
+
+def people(prior, n, seed=0):
+    """Scenes of n people of the prior."""
+    rng = np.random.default_rng(seed)
+    poses, _ = prior.sample(n, rng)
+    return scenes(turn(poses, rng.uniform(-np.pi, np.pi, n)) * 1.7, rng)
+
+
+def plain_search(prior, rays, confidence, angle_sigma, distance, angles):
+    """The closed form of one person, written down as it is thought: every mode and heading by
+    least squares. Returns (score, mode, heading) of the best.
+    """
+    best = (np.inf, 0, 0.0)
+    m = prior.dimensions
+    seen = np.flatnonzero(confidence > 0)
+    for k in range(prior.modes):
+        for heading in angles:
+            c, s = np.cos(heading), np.sin(heading)
+            rotation = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1.0]])
+            rows, right, log = [], [], -2 * np.log(prior.weight[k])
+            for j in seen:
+                w = confidence[j] / (prior.psi[k] + prior.skeleton_noise ** 2
+                                     + (angle_sigma[j] * distance) ** 2)
+                q = np.sqrt(w) * (np.eye(3) - np.outer(rays[j], rays[j]))
+                rows.append(q @ np.hstack((rotation @ prior.basis[k, :, j].T, np.eye(3))))
+                right.append(-q @ rotation @ prior.mean[k, j])
+                log -= 2 * np.log(w)
+            a = np.vstack([*rows, np.eye(m, m + 3)])
+            b = np.concatenate([*right, np.zeros(m)])
+            x = np.linalg.lstsq(a, b, rcond=None)[0]
+            depth = rays[seen].mean(0) @ x[m:]
+            if depth > 0.15:
+                score = (((a @ x - b) ** 2).sum() + np.linalg.slogdet(a.T @ a)[1] + log
+                         - 4 * len(seen) * np.log(depth))
+                best = min(best, (score, k, heading))
+    return best
+
+
+def _time(call, repeats):
+    call()
+    spent = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        call()
+        spent.append(time.perf_counter() - begin)
+    return np.median(spent)
+
+
+def measure(args=None, repeats=30, batches=(1, 16, 64)):
+    """Median milliseconds a person: dict of what -> dict of batch -> milliseconds.
+
+    Set OMP_NUM_THREADS=1 before Python starts for figures of one core.
+    """
+    from ..lifting import Lifter
+    from ..lifting.frames import upright
+    lifter = Lifter.from_pretrained()
+    form, prior = lifter.closed_form, lifter.prior
+    s = people(prior, max(batches))
+    rays = s.camera.rays(np.where(s.confidence[..., None] > 0, s.keypoints, 0))
+    seen = s.confidence[..., None]
+    middle = (seen * rays).sum(1)
+    middle /= np.linalg.norm(middle, axis=1, keepdims=True)
+    rays = np.where(seen > 0, rays, middle[:, None]) @ np.swapaxes(upright(s.up, middle), 1, 2)
+    sigma = np.full(s.confidence.shape, 2.0 / s.camera.focal)
+    calls = {
+        'closed form': lambda n: form.search(rays[:n], s.confidence[:n], sigma[:n]),
+        'lift': lambda n: lifter.lift(s.keypoints[:n], s.confidence[:n], s.camera, s.up[:n]),
+        'lift, gravity unknown': lambda n: lifter.lift(s.keypoints[:n], s.confidence[:n],
+                                                       s.camera),
+    }
+    out = {what: {str(n): 1e3 / n * _time(partial(call, n), repeats) for n in batches}
+           for what, call in calls.items()}
+    out['closed form, plain solver'] = {'1': 1e3 * _time(lambda: plain_search(
+        prior, rays[0], s.confidence[0], sigma[0], s.distance[0] / 1.7, form.angles), 1)}
+    return out
+
+
+def report(figures):
+    """The figures as text."""
+    return '\n'.join(f'{what:<28} batch {n:>3}  {ms:9.3f} ms a person'
+                     for what, row in figures.items() for n, ms in row.items())

@@ -1,0 +1,118 @@
+"""Measures of 3D poses, scenes, the lift command and its bench."""
+
+import json
+
+import numpy as np
+import pytest
+
+from lifting_ros.evaluation import measures
+from lifting_ros.evaluation.scenes import scenes
+from lifting_ros.skeleton import BONES, LSP_JOINTS
+
+
+@pytest.fixture
+def poses():
+    return np.random.default_rng(0).normal(size=(6, 17, 3))
+
+
+def test_mpjpe_of_a_known_error(poses):
+    moved = poses + [1.0, 2.0, 3.0]                      # the root is taken off
+    np.testing.assert_allclose(measures.mpjpe(moved, poses), 0, atol=1e-12)
+    moved[:, 5] += [0.0, 3.0, 4.0]
+    np.testing.assert_allclose(measures.mpjpe(moved, poses), 5 / 17)
+
+
+def test_scale_and_similarity_are_taken_out(poses):
+    rng = np.random.default_rng(1)
+    np.testing.assert_allclose(measures.n_mpjpe(poses * 0.7, poses), 0, atol=1e-12)
+    q, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+    q *= np.sign(np.linalg.det(q))
+    np.testing.assert_allclose(measures.pa_mpjpe(2 * poses @ q + 1, poses), 0, atol=1e-9)
+    # a reflection is no rotation
+    assert measures.pa_mpjpe(poses * [1, 1, -1], poses).min() > 0.1
+    noisy = poses + 0.1 * rng.normal(size=poses.shape)
+    aligned = measures.procrustes(noisy, poses)
+    best = ((aligned - poses) ** 2).sum((1, 2))
+    for angle in (-0.02, 0.02):
+        c, s = np.cos(angle), np.sin(angle)
+        turned = (aligned - aligned.mean(1, keepdims=True)) @ np.array(
+            [[c, -s, 0], [s, c, 0], [0, 0, 1]]) + aligned.mean(1, keepdims=True)
+        assert (((turned - poses) ** 2).sum((1, 2)) >= best).all()
+
+
+def test_bone_angles(poses):
+    np.testing.assert_allclose(measures.mpjae(3 * poses, poses, BONES), 0, atol=1e-6)
+    np.testing.assert_allclose(measures.mpjae(-poses, poses, BONES), np.pi, atol=1e-6)
+
+
+def test_coverage_of_gaussian_errors():
+    rng = np.random.default_rng(2)
+    root = rng.normal(size=(3, 3))
+    covariance = root @ root.T
+    truth = rng.normal(size=(20000, 1, 3)) @ np.linalg.cholesky(covariance).T
+    square = measures.mahalanobis(np.zeros_like(truth), truth,
+                                  np.broadcast_to(covariance, (20000, 1, 3, 3)))
+    for q in (0.5, 0.9, 0.95):
+        assert measures.coverage(square, q) == pytest.approx(q, abs=0.01)
+    assert measures.calibration_error(square) < 0.01
+    assert measures.calibration_error(square / 4) > 0.1
+
+
+def test_scenes_are_what_they_say(poses):
+    rng = np.random.default_rng(3)
+    s = scenes(poses * 0.3, rng, noise=0.0)
+    assert (s.confidence.sum(1) == len(LSP_JOINTS)).all()
+    assert np.isnan(s.keypoints[:, 0]).all()
+    np.testing.assert_allclose(np.linalg.norm(s.up, axis=1), 1)
+    np.testing.assert_allclose(np.arcsin(np.clip(-s.up[:, 2], -1, 1)), s.pitch, atol=1e-9)
+    np.testing.assert_allclose(np.linalg.norm(s.joints[:, 0], axis=1), s.distance)
+    got = s.camera.project(s.joints)[:, 1]
+    np.testing.assert_allclose(got, s.keypoints[:, 1], atol=1e-9)
+    # heights over the ground are kept
+    height = ((s.joints - s.joints[:, :1]) * s.up[:, None]).sum(-1)
+    np.testing.assert_allclose(height, 0.3 * (poses - poses[:, :1])[..., 2], atol=1e-9)
+
+
+def test_lift_command(tmp_path, capsys):
+    from lifting_ros.cli import main
+    from lifting_ros.evaluation.bench_lift import people
+    from lifting_ros.prior import PosePrior
+    s = people(PosePrior.load(), 3)
+    np.savez(tmp_path / 'in.npz', keypoints=s.keypoints[:, LSP_JOINTS])
+    k, lsp = s.camera.K, tmp_path / 'lsp.npz'
+    from lifting_ros.skeleton import JOINTS, ORDERS
+    order = [JOINTS.index(n) for n in ORDERS['lsp']]
+    np.savez(lsp, keypoints=s.keypoints[:, order])
+    camera = [str(v) for v in (k[0, 0], k[1, 1], k[0, 2], k[1, 2], 640, 480)]
+    assert main(['lift', str(lsp), '--order', 'lsp', '--out', str(tmp_path / 'out.npz'),
+                 '--camera', *camera]) == 0
+    assert capsys.readouterr().out.count('left_wrist') == 3
+    with np.load(tmp_path / 'out.npz', allow_pickle=False) as out:
+        assert np.isfinite(out['joints']).all() and out['covariance'].shape == (3, 17, 3, 3)
+    (tmp_path / 'camera.json').write_text(json.dumps(
+        {'K': k.ravel().tolist(), 'width': 640, 'height': 480}))
+    assert main(['lift', str(lsp), '--order', 'lsp', '--camera',
+                 str(tmp_path / 'camera.json')]) == 0
+    assert main(['lift', str(lsp), '--order', 'lsp', '--camera', 'none.yaml']) == 1
+    assert main(['lift', str(tmp_path / 'in.npz'), '--camera', *camera]) == 1
+
+
+def test_bench_plain_solver_agrees():
+    from lifting_ros.evaluation.bench_lift import people, plain_search
+    from lifting_ros.lifting.closed_form import ClosedForm
+    from lifting_ros.lifting.frames import upright
+    from lifting_ros.prior import PosePrior
+    prior = PosePrior.load()
+    few = PosePrior(prior.mean[:3], prior.basis[:3], prior.psi[:3], prior.weight[:3],
+                    prior.stature, prior.skeleton_noise)
+    s = people(few, 1)
+    confidence = np.ones((1, 17))
+    rays = s.camera.rays(s.camera.project(s.joints))
+    rays = rays @ np.swapaxes(upright(s.up, rays.mean(1)), 1, 2)
+    sigma = np.full((1, 17), 0.004)
+    form = ClosedForm(few, headings=8, coarse=None, keep=24)
+    mode, heading = np.divmod(np.arange(24)[None], 8)
+    found = form.solve(rays, confidence, sigma, mode, form.angles[heading], np.array([2.0]))
+    score, k, angle = plain_search(few, rays[0], confidence[0], sigma[0], 2.0, form.angles)
+    assert score == pytest.approx(found.score[0, 0], rel=1e-6)
+    assert (k, angle) == (found.mode[0, 0], found.heading[0, 0])
