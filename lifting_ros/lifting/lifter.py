@@ -1,22 +1,25 @@
 """The lifter: keypoints and a camera to a posterior over joints in metres."""
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..person import ScaleSource, Source
 from ..prior import PosePrior
+from ..prior.file import WEIGHTS
 from ..skeleton import GROUPS, NUM_JOINTS
 from . import posterior
-from .closed_form import ClosedForm
-from .frames import across, upright
+from .closed_form import Candidates, ClosedForm
+from .density import RayDensity
+from .frames import LEVEL, across, upright
+from .inputs import keypoint_covariances, ray_covariances
+from .inputs import rows as check_rows
+from .proposal import Proposal
 from .refine import Problem, refine, robust, start
 
 #: Fewest joints that are lifted.
 MIN_JOINTS = 4
-#: sigma of a keypoint whose covariance is not given: a part of the person's apparent size, and
-#: pixels.
-_KEYPOINT_SIGMA = (0.006, 2.0)
 #: How well gravity is known where it is given, and the pitches that are tried where it is not.
 _TILT_SIGMA = np.radians(2.0)
 _UNKNOWN_TILT_SIGMA = np.radians(9.0)
@@ -61,13 +64,19 @@ class Lifter:
         candidates: how many (mode, heading) are refined for each person.
         rounds: steps of the refinement; 0 gives the closed form alone.
         calibration: factors on the variance by joint group (skeleton.GROUPS), or None.
+        density: :class:`~lifting_ros.lifting.density.RayDensity`, or None: a candidate and a
+            prior of its own in the refinement, its precision times ``trust``.
+        trust: below one, as the density knows the same rays that the refinement sees.
     """
 
-    def __init__(self, prior, candidates=3, rounds=8, calibration=None):
+    def __init__(self, prior, candidates=3, rounds=8, calibration=None, density=None,
+                 trust=0.5):
         self.prior = prior
         self.closed_form = ClosedForm(prior, headings=16, coarse=8, keep=8)
         self.candidates = candidates
         self.rounds = rounds
+        self.density, self.trust = density, trust
+        self._proposal = Proposal(prior)
         self._length_root = None
         if prior.length_mean is not None:
             self._length_root = np.linalg.cholesky(np.linalg.inv(prior.length_covariance)).T
@@ -76,13 +85,21 @@ class Lifter:
             self.scale[list(GROUPS[group])] = factor
 
     @classmethod
-    def from_pretrained(cls, prior=None):
-        """The lifter of the shipped prior, or of a prior's file.
+    def from_pretrained(cls, prior=None, density=None):
+        """The lifter of the shipped prior and learned density, or of files of them.
+
+        Args:
+            prior: a prior's file; None the shipped one.
+            density: a learned density's file; None the shipped one, 'none' without one.
 
         Raises:
             WeightsError: the file is missing or not the expected one.
         """
-        return cls(PosePrior.load(prior))
+        if density is None and not (WEIGHTS / 'lifter.safetensors').is_file():
+            density = 'none'
+        model = None if density == 'none' else RayDensity.load(density)
+        scales = json.loads(model.metadata.get('calibration', '{}')) if model else None
+        return cls(PosePrior.load(prior), density=model, calibration=scales)
 
     def lift(self, keypoints, confidence, camera, up=None, keypoint_covariance=None,
              stature=None):
@@ -112,8 +129,8 @@ class Lifter:
         n = len(keypoints)
         if confidence.shape != (n, NUM_JOINTS):
             raise ValueError(f'confidence must be ({n}, {NUM_JOINTS}), not {confidence.shape}')
-        up = _rows(up, n, 3, 'up')
-        stature = _rows(stature, n, None, 'stature')
+        up = check_rows(up, n, 3, 'up')
+        stature = check_rows(stature, n, None, 'stature')
         out = _empty(n)
         if n == 0:
             return out
@@ -127,53 +144,42 @@ class Lifter:
         length = np.linalg.norm(middle, axis=1, keepdims=True)
         middle = np.where(length > 1e-6, middle / np.maximum(length, 1e-6), [0.0, 0.0, 1.0])
         rays = np.where(seen[..., None], rays, middle[:, None])
-        covariance = _covariance(keypoints, keypoint_covariance, seen)
-        self._lift(out, people, keypoints, rays, middle, weight, covariance, camera, up, stature)
+        covariance = keypoint_covariances(keypoints, keypoint_covariance, seen)
+        self._lift(out, people, rays, middle, weight, covariance, camera, up, stature)
         return out
 
-    def _lift(self, out, people, keypoints, rays, middle, weight, covariance, camera, up,
-              stature):
-        known = np.isfinite(up[people]).all(1) & (np.linalg.norm(
-            np.nan_to_num(up[people]), axis=1) > 1e-6)
-        # rows of the search: one a person where gravity is known, one a pitch where it is not
-        owner, tilt_sigma, tilt_log, ups = [], [], [], []
-        for person, sure in zip(people, known):
-            if sure:
-                owner.append(person)
-                ups.append(up[person] / np.linalg.norm(up[person]))
-                tilt_sigma.append(_TILT_SIGMA)
-                tilt_log.append(0.0)
-                continue
-            for pitch, log in zip(_UNKNOWN_PITCHES, _UNKNOWN_LOG_WEIGHT):
-                owner.append(person)
-                ups.append([0.0, -np.cos(pitch), -np.sin(pitch)])
-                tilt_sigma.append(_UNKNOWN_TILT_SIGMA)
-                tilt_log.append(log)
-        owner = np.array(owner)
-        tilt_sigma, tilt_log = np.array(tilt_sigma), np.array(tilt_log)
-        to_up = upright(np.array(ups), middle[owner])
+    def _lift(self, out, people, rays, middle, weight, covariance, camera, up, stature):
+        """Lift ``people`` (indices) and write them into ``out``; all else as in :meth:`lift`,
+        rays and middle ray in the optical frame.
+        """
+        search = self._hypotheses(people, up)
+        owner = search.owner
+        to_up = upright(search.up, middle[owner])
         turned = rays[owner] @ np.swapaxes(to_up, -1, -2)
-        angular = np.sqrt(np.trace(covariance[owner], axis1=-2, axis2=-1) / 2) / camera.focal
-        found = self.closed_form.search(turned, weight[owner], angular, self.candidates)
-        best = self._select(found, owner, people, tilt_log)
-        row, column = best                                  # (people, C) each
+        angular = np.sqrt(np.trace(covariance, axis1=-2, axis2=-1) / 2) / camera.focal
+        found = self.closed_form.search(turned, weight[owner], angular[owner], self.candidates)
+        found, guessed, opinion = self._with_density(found, search, people, rays, middle, weight,
+                                                     angular, up, to_up, turned)
+        row, column = self._select(found, search, people, guessed)
         count = row.shape[1]
         flat = row.ravel()
         mode = found.mode[row, column].ravel()
         side = across(turned[flat])
         given = stature[people]
-        size = np.where(np.isfinite(given) & (given > 0.3) & (given < 2.6), given, np.nan)
-        sizes = np.stack((np.where(np.isfinite(size), np.log(np.where(
-            np.isfinite(size), size, 1.0)), self.prior.stature[0]),
-            np.where(np.isfinite(size), _GIVEN_STATURE_SIGMA, self.prior.stature[1])), -1)
+        told = np.isfinite(given) & (given > 0.3) & (given < 2.6)
+        sizes = np.where(told[:, None], np.stack((
+            np.log(np.where(told, given, 1.0)), np.full(len(people), _GIVEN_STATURE_SIGMA)), -1),
+            self.prior.stature)
         problem = Problem(
             turned[flat], side, weight[owner[flat]],
-            _ray_covariance(rays[owner[flat]], side, to_up[flat], covariance[owner[flat]],
-                            camera, keypoints[owner[flat]]),
+            ray_covariances(rays[owner[flat]], side, to_up[flat], covariance[owner[flat]],
+                            camera),
             self.prior.mean[mode], self.prior.basis[mode],
-            self.prior.psi[mode] + self.prior.skeleton_noise ** 2, tilt_sigma[flat],
+            self.prior.psi[mode] + self.prior.skeleton_noise ** 2, search.sigma[flat],
             np.repeat(sizes, count, axis=0), length_mean=self.prior.length_mean,
-            length_root=self._length_root)
+            length_root=self._length_root,
+            **({} if opinion is None else {
+                'pose_mean': opinion[0][flat], 'pose_precision': opinion[1][flat]}))
         state = start(problem, found.coefficients[row, column].reshape(len(flat), -1),
                       found.heading[row, column].ravel(),
                       found.translation[row, column].reshape(-1, 3))
@@ -181,41 +187,109 @@ class Lifter:
         mean, spread, evidence = posterior.joints(problem, state, linear)
         bad = ~np.isfinite(evidence) | ~np.isfinite(found.score[row, column].ravel())
         evidence = np.where(bad, -np.inf, evidence + np.log(self.prior.weight[mode])
-                            + tilt_log[flat])
+                            + search.log_weight[flat])
         turn = to_up[flat][:, None]
         mean = np.where(bad[:, None, None], 0, mean @ to_up[flat])
         spread = np.where(bad[:, None, None, None], 0,
                           np.swapaxes(turn, -1, -2) @ spread @ turn)
         shape = (len(people), count)
-        joints, covar, _ = posterior.mix(
+        joints, spread, _ = posterior.mix(
             mean.reshape(shape + mean.shape[1:]), spread.reshape(shape + spread.shape[1:]),
             evidence.reshape(shape))
         chosen = evidence.reshape(shape).argmax(1) + np.arange(len(people)) * count
         seen = problem.confidence[chosen] > 0
         fit = _fit(linear, problem, chosen)
         distance = np.linalg.norm(joints[:, 0], axis=-1)
-        ok = (np.isfinite(joints).all((1, 2)) & np.isfinite(covar).all((1, 2, 3))
+        ok = (np.isfinite(joints).all((1, 2)) & np.isfinite(spread).all((1, 2, 3))
               & ~bad.reshape(shape).all(1) & (distance > _DISTANCES[0])
               & (distance < _DISTANCES[1]) & (fit > _WORST_FIT)
               & (np.where(seen, joints[..., 2], 1) > 0.05).all(1))
-        covar = covar * self.scale[:, None, None]
-        people, joints, covar = people[ok], joints[ok], covar[ok]
-        out.joints[people], out.covariance[people] = joints, covar
+        people = people[ok]
+        out.joints[people] = joints[ok]
+        out.covariance[people] = spread[ok] * self.scale[:, None, None]
         out.log_likelihood[people] = fit[ok]
         out.source[people] = np.where(seen[ok], Source.OBSERVED, Source.LIFTED)
-        out.scale_source[people] = np.where(np.isfinite(size[ok]), ScaleSource.STATURE,
-                                            ScaleSource.PRIOR)
+        out.scale_source[people] = np.where(told[ok], ScaleSource.STATURE, ScaleSource.PRIOR)
 
-    def _select(self, found, owner, people, tilt_log):
-        """Row and column (people, C) of the best candidates of each person over its rows."""
-        score = found.score - 2 * tilt_log[:, None]
+    def _hypotheses(self, people, up):
+        """One a person where gravity is known; one a pitch of the camera where it is not."""
+        length = np.linalg.norm(np.nan_to_num(up[people]), axis=1)
+        known = np.isfinite(up[people]).all(1) & (length > 1e-6)
+        owner, ups, sigma, log = [], [], [], []
+        for person, sure, size in zip(people, known, length, strict=True):
+            if sure:
+                owner.append(person)
+                ups.append(up[person] / size)
+                sigma.append(_TILT_SIGMA)
+                log.append(0.0)
+            else:
+                owner.extend([person] * len(_UNKNOWN_PITCHES))
+                ups.extend([0.0, -np.cos(p), -np.sin(p)] for p in _UNKNOWN_PITCHES)
+                sigma.extend([_UNKNOWN_TILT_SIGMA] * len(_UNKNOWN_PITCHES))
+                log.extend(_UNKNOWN_LOG_WEIGHT)
+        return _Hypotheses(np.array(owner), np.array(ups), np.array(sigma), np.array(log),
+                           np.isin(owner, people[known]))
+
+    def _with_density(self, found, search, people, rays, middle, weight, angular, up, to_up,
+                      turned):
+        """The learned density's candidate beside those found, and its opinion in every row.
+
+        Where gravity is not known it is asked once, for a level camera and saying so, and what
+        it answers is turned into the frame of each hypothesis.
+
+        Returns:
+            Candidates with a column more, how many columns are the density's, and None or
+            (mean (R, 17, 3), precision (R, 51, 51)) of the rows.
+        """
+        if self.density is None:
+            return found, 0, None
+        first = np.searchsorted(search.owner, people)
+        known = search.known[first]
+        base = upright(np.where(known[:, None], search.up[first], LEVEL), middle[people])
+        mean, covariance = self.density(rays[people] @ np.swapaxes(base, 1, 2), weight[people],
+                                        angular[people], known)
+        person = np.searchsorted(people, search.owner)
+        change = to_up @ np.swapaxes(base[person], 1, 2)
+        mean = mean[person] @ np.swapaxes(change, 1, 2)
+        precision = self.trust * np.linalg.inv(
+            covariance + self.prior.skeleton_noise ** 2 * np.eye(covariance.shape[-1]))
+        blocks = precision[person].reshape(-1, NUM_JOINTS, 3, NUM_JOINTS, 3)
+        precision = np.einsum('rab,rjbkc,rdc->rjakd', change, blocks, change, optimize=True)
+        guess = self._proposal(mean, turned, weight[search.owner])
+        both = Candidates(*(np.concatenate((getattr(guess, f), getattr(found, f)), axis=1)
+                            for f in found.__dict__))
+        return both, 1, (mean, precision.reshape(-1, NUM_JOINTS * 3, NUM_JOINTS * 3))
+
+    def _select(self, found, search, people, guessed):
+        """Row and column (people, C) of the best candidates of each person over its rows; the
+        first ``guessed`` columns are the density's, of which the best is always taken.
+        """
+        score = found.score - 2 * search.log_weight[:, None]
         rows, columns = [], []
         for person in people:
-            mine = np.flatnonzero(owner == person)
-            order = np.argsort(score[mine].ravel())[:self.candidates]
-            rows.append(mine[order // score.shape[1]])
-            columns.append(order % score.shape[1])
+            mine = np.flatnonzero(search.owner == person)
+            row, column = [], []
+            for part, at, keep in ((score[mine, :guessed], 0, guessed),
+                                   (score[mine, guessed:], guessed, self.candidates)):
+                order = np.argsort(part.ravel())[:keep]
+                row.extend(mine[order // max(part.shape[1], 1)])
+                column.extend(at + order % max(part.shape[1], 1))
+            rows.append(row)
+            columns.append(column)
         return np.array(rows), np.array(columns)
+
+
+@dataclass(frozen=True, eq=False)
+class _Hypotheses:
+    """Rows of the search: whose (R,), up (R, 3) optical frame, how sure of it (R,) radians, log
+    weight (R,), and whether it was given (R,).
+    """
+
+    owner: np.ndarray
+    up: np.ndarray
+    sigma: np.ndarray
+    log_weight: np.ndarray
+    known: np.ndarray
 
 
 def _fit(linear, problem, rows):
@@ -227,52 +301,7 @@ def _fit(linear, problem, rows):
     return -0.5 * (c * value).sum(1) / np.maximum(c.sum(1), 1e-9)
 
 
-def _rows(value, n, width, name):
-    """A number, a vector or rows of them as (n,) or (n, width) float64; None is NaN."""
-    shape = (n,) if width is None else (n, width)
-    if value is None:
-        return np.full(shape, np.nan)
-    try:
-        return np.broadcast_to(np.asarray(value, dtype=np.float64), shape)
-    except ValueError:
-        raise ValueError(f'{name} must be of shape {shape} or one for all, not '
-                         f'{np.shape(value)}') from None
-
-
 def _empty(n):
     return Lifted(np.full((n, NUM_JOINTS, 3), np.nan), np.full((n, NUM_JOINTS, 3, 3), np.nan),
                   np.full(n, np.nan), np.full((n, NUM_JOINTS), Source.UNKNOWN, dtype=np.uint8),
                   np.full(n, ScaleSource.NONE, dtype=np.uint8))
-
-
-def _covariance(keypoints, given, seen):
-    """Covariances of the keypoints (N, 17, 2, 2) px^2, the default where none is given."""
-    xy = np.where(seen[..., None], keypoints, np.nan)
-    low = np.where(seen[..., None], xy, np.inf).min(1)
-    high = np.where(seen[..., None], xy, -np.inf).max(1)
-    with np.errstate(invalid='ignore'):
-        size = np.nan_to_num(np.linalg.norm(high - low, axis=-1), posinf=0)
-    part, pixels = _KEYPOINT_SIGMA
-    default = ((part * size) ** 2 + pixels ** 2)[:, None, None, None] * np.eye(2)
-    default = np.broadcast_to(default, keypoints.shape[:2] + (2, 2))
-    if given is None:
-        return default
-    given = np.asarray(given, dtype=np.float64)
-    if given.shape != default.shape:
-        raise ValueError(f'keypoint_covariance must be {default.shape}, not {given.shape}')
-    a, b, c = given[..., 0, 0], (given[..., 0, 1] + given[..., 1, 0]) / 2, given[..., 1, 1]
-    good = np.isfinite(given).all((-1, -2)) & (a > 0) & (c > 0) & (a * c > b * b)
-    floor = 0.25 * np.eye(2)  # half a pixel: nothing is located better
-    return np.where(good[..., None, None], given + floor, default)
-
-
-def _ray_covariance(rays, side, to_up, covariance, camera, keypoints):
-    """Covariance of rays in the two directions across them, radians^2: (B, 17, 2, 2).
-
-    A pixel moves a ray by d(ray) = (I - d d^T) / |(x, y, 1)| times K^-1 of the step.
-    """
-    inverse = np.linalg.inv(camera.K[:2, :2])
-    scale = rays[..., 2:3, None]  # 1 / |(x, y, 1)|
-    camera_side = side @ to_up[:, None]
-    jac = camera_side[..., :2] @ inverse * scale
-    return jac @ covariance @ np.swapaxes(jac, -1, -2)

@@ -28,8 +28,8 @@ class Problem:
         noise: (B,) variance of a joint about the mode, psi + skeleton^2, statures^2.
         tilt_sigma: (B,) how well gravity is known, radians.
         stature: (B, 2) mean and sigma of log stature in metres.
-        pose_mean: (B, 17, 3) metres about the pelvis, or None: a learned density's opinion,
-        pose_precision: (B, 17, 3, 3) and its precision, 1/m^2.
+        pose_mean: (B, 17, 3) statures about the pelvis, or None: a learned density's opinion,
+        pose_precision: (B, 51, 51) and its precision, 1/statures^2.
         length_mean: (12,) lengths of the prior, statures, or None,
         length_root: (12, 12) W with W^T W their precision.
     """
@@ -180,9 +180,15 @@ def prior_cost(problem, state, about, off_length):
     if off_length is not None:
         cost = cost + (off_length ** 2).sum(1)
     if problem.pose_mean is not None:
-        off = about - problem.pose_mean
-        cost = cost + (off * (problem.pose_precision @ off[..., None])[..., 0]).sum((1, 2))
+        off = _off_density(problem, state, about)
+        cost = cost + ((problem.pose_precision @ off)[..., 0] * off[..., 0]).sum(1)
     return cost
+
+
+def _off_density(problem, state, about):
+    """The pose less the learned density's mean, (B, 51, 1) statures."""
+    unit = about * np.exp(-state.log_stature)[:, None, None]
+    return (unit - problem.pose_mean).reshape(len(about), 51, 1)
 
 
 def _data_cost(problem, spread, distance):
@@ -240,13 +246,12 @@ def linearise(problem, state):
     matrix[:, -1, -1] += problem.stature[:, 1] ** -2
     gradient[:, -1] += size
     if problem.pose_mean is not None:
-        pulled = problem.pose_precision @ moving
-        other = np.r_[0:m, m + 3:m + 7]
-        flat = moving.reshape(b, 51, -1)
-        flat_pulled = pulled.reshape(b, 51, -1)
-        matrix[:, other[:, None], other] += np.swapaxes(flat, -1, -2) @ flat_pulled
-        off = (about - problem.pose_mean).reshape(b, 1, 51)
-        gradient[:, other] += (off @ flat_pulled)[:, 0]
+        other = np.r_[0:m, m + 3:m + 6]
+        flat = moving[..., :-1].reshape(b, 51, -1) * np.exp(-state.log_stature)[:, None, None]
+        pulled = problem.pose_precision @ flat
+        matrix[:, other[:, None], other] += np.swapaxes(flat, -1, -2) @ pulled
+        gradient[:, other] += (np.swapaxes(pulled, -1, -2) @ _off_density(
+            problem, state, about))[..., 0]
     value = _data_cost(problem, spread, distance) + prior_cost(
         problem, state, about, off_length)
     return Linear(value, matrix, gradient, about, jac, depth, residual, spread, weight)
