@@ -59,9 +59,10 @@ class Studio:
         photos: folder of ``background.zip``, or None.
         rng: numpy Generator, for the textures.
         held_out: see Captures.
+        textures: instead of patches of the photos.
     """
 
-    def __init__(self, mocap, photos, rng, held_out=False):
+    def __init__(self, mocap, photos, rng, held_out=False, textures=None):
         from .bodies import Bodies
         from .clothing import Tailor
         from .renderer import Renderer
@@ -70,7 +71,7 @@ class Studio:
         self.tailor = Tailor(self.bodies.rig)
         self.captures = Captures(mocap, held_out)
         self.photos = world.Photos(photos)
-        textures = self.photos.patches(rng)
+        textures = self.photos.patches(rng) if textures is None else textures
         self.layers = len(textures)
         self.renderer = Renderer(textures)
 

@@ -140,13 +140,11 @@ class Captures:
         forward = np.cross(points['left_hip'] - points['right_hip'], [0, 0, 1])
         points['root'] = points['pelvis'] + 0.2 * trunk
         points['spine'] = points['pelvis'] + 0.4 * trunk
-        old = base.points
         points['head_base'] = points['neck'] + 0.4 * (points['head_top'] - points['neck'])
         for side in ('left', 'right'):
             shin = points[f'{side}_ankle'] - points[f'{side}_knee']
             flat = unit(forward + 0.3 * unit(shin) * [1, 1, 0])
             points[f'{side}_foot'] = points[f'{side}_ankle'] + 0.13 * flat - [0, 0, 0.06]
-        assert old
         return replace(base, points=points, kind='sit')
 
 
@@ -272,9 +270,8 @@ def rotations(body, capture, style):
 
 def _hinged(measured, bend, fallback, along):
     """The axis of a hinge: the measured one as far as the limb is bent, else the fallback."""
-    axis = np.sin(bend) * unit(measured) + 0.25 * unit(fallback)
-    if bend < 0.17:
-        axis = unit(fallback)
+    sure = np.clip((bend - 0.15) / 0.4, 0, 1)
+    axis = sure * unit(measured) + (1.2 - sure) * unit(fallback)
     axis = axis - unit(along) * (axis @ unit(along))
     return unit(axis) if np.linalg.norm(axis) > 1e-3 else unit(np.cross(along, [0.3, 0.5, 0.8]))
 

@@ -174,7 +174,8 @@ def _paint(rng, layers):
 
 def room(rng, layers, centre, eye):
     """Floor, walls and things in them about ``centre`` and the camera ``eye``, (3,) m, as
-    meshes in the world."""
+    meshes in the world.
+    """
     x, y, z = np.eye(3)
     low = np.minimum(centre, eye)[:2] - rng.uniform(0.5, 3.5, 2)
     top = np.maximum(centre, eye)[:2] + rng.uniform(0.5, 3.5, 2)
