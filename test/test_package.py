@@ -91,7 +91,8 @@ def test_installed_by_pip_it_runs_without_ros(tmp_path):
     for name in ('lifting_ros', 'setup.py', 'setup.cfg', 'pyproject.toml', 'MANIFEST.in',
                  'README.md', 'LICENSE', 'NOTICE'):  # a copy: pip builds in the folder itself
         item = ROOT / name
-        (shutil.copytree if item.is_dir() else shutil.copy)(item, source / name)
+        if item.exists():
+            (shutil.copytree if item.is_dir() else shutil.copy)(item, source / name)
     env = {k: v for k, v in os.environ.items() if k != 'PYTHONPATH'}
     done = subprocess.run([sys.executable, '-m', 'pip', 'install', '--no-deps', '--no-index',
                            '--no-build-isolation', '--target', target, source],

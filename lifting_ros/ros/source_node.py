@@ -43,7 +43,7 @@ def clip():
     except LookupError:
         pass
     for place in places:
-        if (place / 'clip.mp4').is_file():
+        if (place / 'clip.mp4').is_file() and (place / 'truth.npz').is_file():
             return place / 'clip.mp4', place / 'truth.npz'
     raise FileNotFoundError('the demo clip is not there; looked in '
                             + ' and '.join(map(str, places)))
