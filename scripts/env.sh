@@ -26,6 +26,4 @@ fi
 : "${FASTRTPS_DEFAULT_PROFILES_FILE:=$_lr_root/config/fastdds.xml}"
 : "${FASTDDS_DEFAULT_PROFILES_FILE:=$FASTRTPS_DEFAULT_PROFILES_FILE}"
 export FASTRTPS_DEFAULT_PROFILES_FILE FASTDDS_DEFAULT_PROFILES_FILE
-# two demos on one machine stay apart
-export ROS_DOMAIN_ID=${ROS_DOMAIN_ID:-$(( $$ % 100 + 1 ))}
 unset _lr_root _lr_wheels
