@@ -230,7 +230,8 @@ class Tailor:
             keep = (inside[self.rig.faces] > 0).any(1)
             if not keep.any():
                 continue
-            meshes.append(Mesh(shell, self.normals(shell), body.vertices, self._dye(g, body, m),
+            thick = g.kind in ('hair', 'helmet', 'shoes')
+            meshes.append(Mesh(shell, self.normals(shell) if thick else out_of, body.vertices, self._dye(g, body, m),
                                self.rig.faces[keep], inside, g.layer, g.scale, g.patterned,
                                g.wrinkles, g.gloss, 0.1, identity))
             cover = np.maximum(cover, inside)

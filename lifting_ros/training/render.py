@@ -60,9 +60,10 @@ class Studio:
         rng: numpy Generator, for the textures.
         held_out: see Captures.
         textures: instead of patches of the photos.
+        samples: see Renderer.
     """
 
-    def __init__(self, mocap, photos, rng, held_out=False, textures=None):
+    def __init__(self, mocap, photos, rng, held_out=False, textures=None, samples=4):
         from .bodies import Bodies
         from .clothing import Tailor
         from .renderer import Renderer
@@ -73,7 +74,7 @@ class Studio:
         self.photos = world.Photos(photos)
         textures = self.photos.patches(rng) if textures is None else textures
         self.layers = len(textures)
-        self.renderer = Renderer(textures)
+        self.renderer = Renderer(textures, samples=samples)
 
     def actor(self, rng, body=None, outfit=None, capture=None, style=None):
         """A random person in a random pose over the origin."""
@@ -294,7 +295,7 @@ def run(args):
     """Run it; returns the exit status."""
     rng = np.random.default_rng([args.seed, 77])
     if args.what == 'crops':
-        crops(Studio(args.mocap, args.photos, rng), args.out, args.count, args.seed,
+        crops(Studio(args.mocap, args.photos, rng, samples=0), args.out, args.count, args.seed,
               first=args.first)
         return 0
     from . import film

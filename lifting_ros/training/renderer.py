@@ -189,12 +189,13 @@ class Renderer:
     Args:
         textures: (L, TEXTURE_SIZE, TEXTURE_SIZE, 3) uint8 RGB.
         shadow: side of the shadow map.
+        samples: a pixel, to smooth edges; 0 is faster by half, and softens edges afterwards.
 
     Raises:
         ImportError: moderngl is missing. RuntimeError: no EGL context; both say what to do.
     """
 
-    def __init__(self, textures, shadow=1024):
+    def __init__(self, textures, shadow=1024, samples=4):
         try:
             import moderngl
         except ImportError as error:
@@ -205,7 +206,7 @@ class Renderer:
         except Exception as error:
             raise RuntimeError(f'no OpenGL 3.3 context on EGL ({error}); Debian and Ubuntu: '
                                'apt install libegl1 libgl1-mesa-dri libgles2') from error
-        gl = self.gl
+        gl, self._samples = self.gl, samples
         self._shade = gl.program(vertex_shader=_VERTEX, fragment_shader=_SHADE)
         self._identity = gl.program(vertex_shader=_VERTEX, fragment_shader=_IDENTITY)
         self._depth = gl.program(vertex_shader=_DEPTH_VERTEX, fragment_shader=_DEPTH)
@@ -227,8 +228,9 @@ class Renderer:
     def _target(self, width, height):
         if (width, height) not in self._targets:
             gl, size = self.gl, (width, height)
-            many = gl.framebuffer([gl.renderbuffer(size, 3, samples=4)],
-                                  gl.depth_renderbuffer(size, samples=4))
+            n = self._samples
+            many = gl.framebuffer([gl.renderbuffer(size, 3, samples=n)],
+                                  gl.depth_renderbuffer(size, samples=n))
             one = gl.framebuffer([gl.renderbuffer(size, 3)])
             known = gl.framebuffer([gl.texture(size, 2, dtype='f4')],
                                    gl.depth_renderbuffer(size))
@@ -308,6 +310,8 @@ class Renderer:
                 identity.render()
         raw = np.frombuffer(known.read(components=2, dtype='f4', alignment=1), np.float32)
         raw = raw.reshape(height, width, 2)
+        if pictures and self._samples == 0:
+            image = softened(image, raw)
         for _, *vaos in arrays:
             held += vaos
         for thing in reversed(held):
@@ -326,6 +330,20 @@ class Renderer:
         self._quad.render(gl.TRIANGLE_STRIP)
         gl.enable(gl.DEPTH_TEST)
         return [texture]
+
+
+def softened(image, known):
+    """Edges of things smoothed, where they were drawn with one sample a pixel.
+
+    Args:
+        image: (H, W, 3) uint8; known: (H, W, 2) identity and depth.
+    """
+    import cv2
+    depth = np.where(known[..., 1] > 0, known[..., 1], _FAR)
+    wide = cv2.dilate(depth, np.ones((2, 2))) / cv2.erode(depth, np.ones((2, 2))) > 1.03
+    soft = cv2.GaussianBlur(image, (0, 0), 0.75)
+    return np.where(cv2.dilate(wide.astype(np.uint8), np.ones((2, 2)))[..., None] > 0, soft,
+                    image)
 
 
 def _unit(v):
