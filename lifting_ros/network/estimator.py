@@ -38,7 +38,7 @@ def check_device(device):
     except RuntimeError as error:
         raise ValueError(f'unknown device {device!r}: cpu or cuda') from error
     if device.type == 'cuda' and not torch.cuda.is_available():
-        raise RuntimeError(f'device {device} was asked for, but torch {torch.__version__} finds no '
+        raise RuntimeError(f'device {device} was asked for, but torch finds no '
                            'CUDA device; use device cpu, or install a CUDA build of torch and '
                            'the driver')
     return device

@@ -17,6 +17,7 @@ from ..skeleton import INDEX, NUM_JOINTS
 _FOV = 0.96             # rad a crop is taken to span where its camera is not known (55 degrees)
 _WINDOW = 5             # cells about the maximum that make the soft peak
 _SIGMA_PX = 1.0 / 64    # accuracy of a peak as a share of the crop's side
+_NEAREST = 0.15         # statures: nobody is nearer than this
 _FILL = 0.8             # a person spans 1 / 1.25 of the crop
 
 
@@ -67,6 +68,31 @@ def rays_of(cells, size, camera=None):
     return F.normalize(ray, dim=-1), focal, middle
 
 
+def cholesky(square):
+    """Columns of the Cholesky factor of (..., n, n), the i-th of length n - i from the diagonal.
+
+    Unrolled, for n is small and fixed: batches of any size run as a few elementwise operations,
+    on every device and in ONNX.
+    """
+    columns = []
+    for _ in range(square.shape[-1]):
+        root = torch.sqrt(square[..., 0, :1].clamp(min=1e-9))
+        column = square[..., :, 0] / root
+        columns.append(column)
+        square = square[..., 1:, 1:] - column[..., 1:, None] * column[..., None, 1:]
+    return columns
+
+
+def forward(columns, b):
+    """L^-1 b for columns of :func:`cholesky` and b (..., n, m)."""
+    out = []
+    for column in columns:
+        top = b[..., :1, :] / column[..., :1, None]
+        out.append(top)
+        b = b[..., 1:, :] - column[..., 1:, None] * top
+    return torch.cat(out, -2)
+
+
 def _triangle(a):
     """Symmetric (..., 3, 3) -> (..., 6): xx yy zz xy xz yz."""
     return torch.stack((a[..., 0, 0], a[..., 1, 1], a[..., 2, 2],
@@ -83,9 +109,9 @@ def _table(columns):
         (J * 6, K * C * C): row (j, s) holds d (B^T A B) / d A_s.
     """
     k, j, _, c = columns.shape
-    b = columns
+
     def pair(p, q):
-        return b[:, :, p, :, None] * b[:, :, q, None, :]
+        return columns[:, :, p, :, None] * columns[:, :, q, None, :]
     six = [pair(0, 0), pair(1, 1), pair(2, 2)]
     six += [pair(p, q) + pair(q, p) for p, q in ((0, 1), (0, 2), (1, 2))]
     return torch.stack(six, 2).permute(1, 2, 0, 3, 4).reshape(j * 6, k * c * c)
@@ -108,6 +134,8 @@ class Lift(nn.Module):
         self.register_buffer('basis', torch.zeros(modes, dims, NUM_JOINTS, 3))
         self.register_buffer('variance', torch.full((modes,), 0.02 ** 2))
         self.register_buffer('log_weight', torch.full((modes,), -math.log(modes)))
+        angle = torch.arange(headings) * (2 * math.pi / headings)
+        self.register_buffer('turns', torch.stack((angle.cos(), angle.sin()), 1), False)
 
     def set_prior(self, mean, basis, variance, weight):
         """Take a mixture of PPCA.
@@ -146,8 +174,7 @@ class Lift(nn.Module):
         h, w = belief.shape[2:]
         cells, weight = soft_peaks(belief)
         rays, focal, middle = rays_of(cells, 4 * w, camera)
-        joints, variance = self.solve(rays, weight, _SIGMA_PX / _FILL,
-                                      torch.ones_like(focal[:, 0]))
+        joints, variance = self.solve(rays, weight, _SIGMA_PX / _FILL)
         depth = joints[..., 0].clamp(min=0.2)
         px = focal[..., None] * torch.stack((-joints[..., 1], -joints[..., 2]), -1)
         cell = ((px / depth[..., None] + middle) - 1.5) / 4
@@ -161,103 +188,114 @@ class Lift(nn.Module):
         optical = torch.stack((-joints[..., 1], -joints[..., 2], joints[..., 0]), -1)
         return optical, drawn
 
-    def tilts(self, rays):
-        """In-plane angles (N, 2) about the optical axis to try: level, and the trunk upright."""
-        up = (rays[:, INDEX['neck']] - rays[:, INDEX['pelvis']]).detach()
-        return torch.stack((torch.zeros_like(up[:, 0]), torch.atan2(up[:, 1], up[:, 2])), 1)
+    @staticmethod
+    def tilts(rays):
+        """Turns about the optical axis to try: none, and the one that sets the trunk upright.
 
-    def solve(self, rays, weight, sigma, scale):
+        Returns:
+            (N, 2, 2) cosine and sine of each.
+        """
+        up = (rays[:, INDEX['neck'], 1:] - rays[:, INDEX['pelvis'], 1:]).detach()
+        up = up / (torch.sqrt((up ** 2).sum(1, keepdim=True)) + 1e-9)
+        turned = up.flip(1)                                                   # z is the cosine
+        level = torch.cat((torch.ones_like(up[:, :1]), torch.zeros_like(up[:, :1])), 1)
+        return torch.stack((level, turned), 1)
+
+    def solve(self, rays, weight, sigma):
         """The most probable pose.
 
         Args:
             rays: (N, 17, 3) unit, x forward, y left, z up.
             weight: (N, 17) in 0..1, 0 where not seen.
             sigma: standard deviation of a ray in statures at the person.
-            scale: (N,) factor on sigma.
 
         Returns:
             joints (N, 17, 3) statures in the rays' frame, variance (N, 17) per axis.
         """
-        rays, weight = rays.float(), weight.float()
+        rays, weight = rays.to(self.mean.dtype), weight.to(self.mean.dtype)
         noise = self.variance + sigma ** 2                                     # (K,)
-        tilt = self.tilts(rays)                                                # (N, R)
-        step = 2 * math.pi / self.headings
-        turn = torch.arange(self.headings, device=rays.device) * step         # (H,)
+        tilt = self.tilts(rays)                                                # (N, R, 2)
         with torch.no_grad():
-            best = self.search(rays, weight, noise, tilt, turn)                # (N,)
-        headings, modes = self.headings, self.mean.shape[0]
-        k = best % modes
-        theta = turn[torch.div(best, modes, rounding_mode='floor') % headings]
-        r = torch.div(best, modes * headings, rounding_mode='floor')
-        phi = tilt.gather(1, r[:, None])[:, 0]
-        frame = self.rotation(theta, phi)                                      # (N, 3, 3)
-        local = rays @ frame.transpose(1, 2)
-        a = self.normal(local, weight)                                         # (N, 17, 3, 3)
-        b = self.columns()[k]                                                  # (N, 17, 3, C+1)
-        full = torch.einsum('njpc,njpq,njqd->ncd', b, a, b) / noise[k][:, None, None]
-        c = self.dims + 3
-        lhs = full[:, :c, :c] + torch.diag(self.damping(rays.device))
-        lower = torch.linalg.cholesky(lhs)
-        x = -torch.cholesky_solve(full[:, :c, c:], lower)[..., 0]              # (N, C)
-        pose = self.mean[k] + torch.einsum('njpc,nc->njp', b[..., :c], x)
-        spread = torch.cholesky_solve(torch.eye(c, device=x.device).expand_as(lhs), lower)
-        variance = torch.einsum('njpc,ncd,njpd->nj', b[..., :c], spread, b[..., :c]) / 3
-        return pose @ frame, variance + self.variance[k][:, None]
+            best = self.search(rays, weight, noise, tilt).argmin(1)            # (N,)
+        modes = self.mean.shape[0]
+        turn = torch.div(best, modes, rounding_mode='floor')
+        picked = tilt.gather(1, torch.div(turn, self.headings, rounding_mode='floor')
+                             [:, None, None].expand(-1, 1, 2))[:, 0]
+        frame = self.rotation(self.turns[turn % self.headings], picked)        # (N, 3, 3)
+        return self.solve_one(rays, weight, noise, best % modes, frame)
 
-    def damping(self, device):
+    def solve_one(self, rays, weight, noise, mode, frame):
+        """Pose and variance for a given mode (N,) and frame (N, 3, 3); see :meth:`solve`."""
+        c = self.dims + 3
+        a = self.normal(rays @ frame.transpose(1, 2), weight)                  # (N, 17, 3, 3)
+        b = self.columns()[mode]                                               # (N,17,3,c+1)
+        full = (b.transpose(2, 3) @ a @ b).sum(1) / noise[mode][:, None, None]
+        columns = cholesky(full[:, :c, :c] + torch.diag(self.damping()))
+        rows = b[..., :c].flatten(1, 2).transpose(1, 2)                        # (N, c, 51)
+        # L^-1 of the right-hand side and of every joint's row
+        y = forward(columns, torch.cat((full[:, :c, c:], rows), 2))
+        x = -(y[:, :, :1] * y[:, :, 1:]).sum(1)                                # rows @ solution
+        pose = self.mean[mode] + x.view(-1, NUM_JOINTS, 3)
+        variance = (y[:, :, 1:] ** 2).sum(1).view(-1, NUM_JOINTS, 3).mean(2)
+        return pose @ frame, variance + self.variance[mode][:, None]
+
+    def damping(self):
         """Prior precision of (a, T): one for the coefficients, next to none for the place."""
-        return torch.cat((torch.ones(self.dims, device=device),
-                          torch.full((3,), 1e-3, device=device)))
+        return torch.cat((torch.ones_like(self.basis[0, :, 0, 0]),
+                          torch.full_like(self.mean[0, 0], 1e-5)))
 
     def columns(self):
         """[E | I | mu] per mode: (K, 17, 3, M + 4)."""
         k = self.mean.shape[0]
-        eye = torch.eye(3, device=self.mean.device).expand(k, NUM_JOINTS, 3, 3)
-        return torch.cat((self.basis.permute(0, 2, 3, 1), eye, self.mean[..., None]), 3)
+        eye = torch.eye(3, device=self.mean.device, dtype=self.mean.dtype)
+        return torch.cat((self.basis.permute(0, 2, 3, 1), eye.expand(k, NUM_JOINTS, 3, 3),
+                          self.mean[..., None]), 3)
 
     @staticmethod
-    def rotation(theta, phi):
+    def rotation(turn, tilt):
         """From the rays' frame to the body's: level out the tilt, then turn by -heading.
 
         Args:
-            theta, phi: (...,) rad.
+            turn, tilt: (..., 2) cosine and sine.
 
         Returns:
             (..., 3, 3).
         """
-        ct, st, cp, sp = torch.cos(theta), torch.sin(theta), torch.cos(phi), torch.sin(phi)
+        (ct, st), (cp, sp) = turn.unbind(-1), tilt.unbind(-1)
         zero, one = torch.zeros_like(ct), torch.ones_like(ct)
         level = torch.stack((one, zero, zero, zero, cp, -sp, zero, sp, cp), -1)
-        turn = torch.stack((ct, st, zero, -st, ct, zero, zero, zero, one), -1)
-        shape = theta.shape + (3, 3)
-        return turn.view(shape) @ level.view(shape)
+        around = torch.stack((ct, st, zero, -st, ct, zero, zero, zero, one), -1)
+        shape = ct.shape + (3, 3)
+        return around.view(shape) @ level.view(shape)
 
     @staticmethod
     def normal(rays, weight):
         """w (I - d d^T): (..., 17, 3, 3)."""
-        eye = torch.eye(3, device=rays.device)
+        eye = torch.eye(3, device=rays.device, dtype=rays.dtype)
         return weight[..., None, None] * (eye - rays[..., :, None] * rays[..., None, :])
 
-    def search(self, rays, weight, noise, tilt, turn):
-        """Index (N,) of the best (tilt, heading, mode), mode fastest."""
-        n, r, h = rays.shape[0], tilt.shape[1], turn.shape[0]
+    def search(self, rays, weight, noise, tilt):
+        """-2 log of the evidence of every (tilt, heading, mode): (N, R * H * K), mode fastest."""
+        n, r, h = rays.shape[0], tilt.shape[1], self.headings
         k, c = self.mean.shape[0], self.dims + 3
-        phi = tilt[:, :, None].expand(n, r, h)
-        frame = self.rotation(turn.expand(n, r, h), phi)
-        local = torch.einsum('njq,nrhpq->nrhjp', rays, frame)
-        six = _triangle(self.normal(local, weight[:, None, None]))             # (N,R,H,17,6)
+        frame = self.rotation(self.turns.expand(n, r, h, 2),
+                              tilt[:, :, None].expand(n, r, h, 2))            # (N, R, H, 3, 3)
+        local = rays[:, None, None] @ frame.transpose(3, 4)                    # (N, R, H, 17, 3)
+        six = _triangle(self.normal(local, weight[:, None, None]))
         full = six.reshape(n * r * h, -1) @ _table(self.columns())
         full = full.view(-1, k, c + 1, c + 1) / noise[:, None, None]
-        lhs = full[..., :c, :c] + torch.diag(self.damping(rays.device))
-        rhs = full[..., :c, c]
-        lower = torch.linalg.cholesky(lhs)
-        y = torch.linalg.solve_triangular(lower, rhs[..., None], upper=False)[..., 0]
-        residual = full[..., c, c] - (y ** 2).sum(-1)      # of rays, and |a|^2, at the optimum
-        seen = weight.sum(1).repeat_interleave(r * h)[:, None]
-        logdet = 2 * torch.log(torch.diagonal(lower, dim1=-2, dim2=-1)).sum(-1)
-        score = residual + 2 * seen * torch.log(noise) + logdet - 2 * self.log_weight
-        x = torch.linalg.solve_triangular(lower.transpose(-1, -2), -y[..., None],
-                                          upper=True)[..., -3:, 0]             # T, body's frame
-        place = torch.einsum('bkp,bp->bk', x, frame.reshape(-1, 3, 3)[..., :, 0])
-        score = torch.where(place > 0.2, score, score + 1e6)   # behind the camera: out
-        return score.view(n, -1).argmin(1)
+        ridge = torch.cat((self.damping(), torch.full_like(self.mean[0, 0, :1], 1e-6)))
+        columns = cholesky(full + torch.diag(ridge))
+        logdet = 2 * torch.log(torch.stack([col[..., 0] for col in columns[:-1]], -1)).sum(-1)
+        residual = columns[-1][..., 0] ** 2                # of rays, and |a|^2, at the optimum
+        z, y, x = columns[c - 1], columns[c - 2], columns[c - 3]
+        tz = -z[..., 1] / z[..., 0]
+        ty = -(y[..., 2] + y[..., 1] * tz) / y[..., 0]
+        tx = -(x[..., 3] + x[..., 1] * ty + x[..., 2] * tz) / x[..., 0]
+        middle = local.mean(3).reshape(-1, 1, 3)
+        depth = middle[..., 0] * tx + middle[..., 1] * ty + middle[..., 2] * tz
+        seen = weight.sum(1)[:, None].expand(n, r * h).reshape(-1, 1)
+        # distances from rays are small for whoever is near; angles are what is measured
+        score = (residual + 2 * seen * torch.log(noise) + logdet - 2 * self.log_weight
+                 - 4 * seen * torch.log(depth.clamp(min=_NEAREST)))
+        return torch.where(depth > _NEAREST, score, score + 1e6).view(n, -1)

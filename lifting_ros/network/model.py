@@ -50,7 +50,7 @@ class Config:
     layers: int = 3
     size: int = 256
     lift: bool = True
-    lift_dims: int = 6
+    lift_dims: int = 8
     lift_headings: int = 16
     lift_modes: int = 12
     margin: float = 1.25

@@ -1,0 +1,139 @@
+"""The lift inside the network: equal to the closed form, and differentiable."""
+
+import numpy as np
+import pytest
+import torch
+
+from lifting_ros.lifting.closed_form import ClosedForm
+from lifting_ros.network.lift import Lift, cholesky, forward, soft_peaks
+from lifting_ros.prior import PosePrior
+
+DIMS, HEADINGS = 6, 16
+SIGMA = 0.02
+
+
+@pytest.fixture(scope='module')
+def prior():
+    rng = np.random.default_rng(3)
+    whole = PosePrior.load()
+    # few dimensions, all of them used by both
+    return PosePrior(whole.mean[:4], whole.basis[:4, :DIMS], whole.psi[:4] + 1e-4,
+                     np.array([0.4, 0.3, 0.2, 0.1]), whole.stature, 0.02), rng
+
+
+@pytest.fixture(scope='module')
+def people(prior):
+    """40 people in front of a camera: rays, confidence, joints in statures."""
+    prior, rng = prior
+    poses, _ = prior.sample(40, rng)
+    angle = rng.uniform(0, 2 * np.pi, 40)
+    c, s = np.cos(angle)[:, None], np.sin(angle)[:, None]
+    turned = np.stack((c * poses[..., 0] - s * poses[..., 1],
+                       s * poses[..., 0] + c * poses[..., 1], poses[..., 2]), -1)
+    joints = turned + rng.uniform([1.5, -0.4, -0.3], [3.0, 0.4, 0.3], (40, 1, 3))
+    rays = joints / np.linalg.norm(joints, axis=-1, keepdims=True)
+    confidence = (rng.random((40, 17)) < 0.85).astype(float)
+    return rays, confidence, joints
+
+
+def _lift(prior):
+    lift = Lift(prior.modes, DIMS, HEADINGS).double()
+    lift.set_prior(prior.mean, prior.basis, prior.psi + prior.skeleton_noise ** 2, prior.weight)
+    return lift
+
+
+def test_twin_of_the_closed_form(prior, people):
+    prior, _ = prior
+    rays, confidence, _ = people
+    reference = ClosedForm(prior, headings=HEADINGS, coarse=None, keep=prior.modes * HEADINGS)
+    distance = np.full(len(rays), 2.0)
+    theirs = reference.search(rays, confidence, np.full((len(rays), 17), SIGMA / 2), 1, distance)
+    lift = _lift(prior)
+    with torch.no_grad():
+        noise = lift.variance + SIGMA ** 2
+        level = torch.tensor([1.0, 0.0]).double().expand(len(rays), 1, 2)
+        r, w = torch.from_numpy(rays), torch.from_numpy(confidence)
+        best = lift.search(r, w, noise, level).argmin(1)
+        mode, turn = best % prior.modes, best // prior.modes
+        frame = lift.rotation(lift.turns[turn], level[:, 0])
+        joints, variance = lift.solve_one(r, w, noise, mode, frame)
+    # the closed form takes its second pass at the distance it found: solve there, at ours
+    again = reference.solve(rays, confidence, np.full((len(rays), 17), SIGMA / 2),
+                            mode.numpy()[:, None], reference.angles[turn.numpy()][:, None],
+                            distance)
+    c, s = np.cos(again.heading), np.sin(again.heading)
+    for i in range(len(rays)):
+        turn_back = np.array([[c[i, 0], -s[i, 0], 0], [s[i, 0], c[i, 0], 0], [0, 0, 1]])
+        k = again.mode[i, 0]
+        pose = prior.mean[k] + np.tensordot(again.coefficients[i, 0], prior.basis[k], 1)
+        expected = pose @ turn_back.T + again.translation[i, 0]
+        assert np.abs(joints[i].numpy() - expected).max() < 1e-5
+    same = (mode.numpy() == theirs.mode[:, 0]) & np.isclose(
+        np.cos(reference.angles[turn.numpy()] - theirs.heading[:, 0]), 1)
+    assert same.mean() >= 0.9      # the rest: ties that the second distance decides
+    assert (variance > 0).all()
+
+
+def test_float32_and_batch_of_one(prior, people):
+    prior, _ = prior
+    rays, confidence, _ = people
+    double, single = _lift(prior), _lift(prior).float()
+    r, w = torch.from_numpy(rays), torch.from_numpy(confidence)
+    a, _ = double.solve(r, w, SIGMA)
+    b, _ = single.solve(r.float(), w.float(), SIGMA)
+    close = (a.float() - b).abs().amax((1, 2)) < 1e-2
+    assert close.float().mean() > 0.95
+    one, _ = double.solve(r[7:8], w[7:8], SIGMA)
+    torch.testing.assert_close(one[0], a[7])
+
+
+def test_cholesky_and_forward():
+    rng = torch.Generator().manual_seed(0)
+    a = torch.randn(5, 9, 9, generator=rng, dtype=torch.float64)
+    a = a @ a.transpose(1, 2) + 0.1 * torch.eye(9, dtype=torch.float64)
+    lower = torch.linalg.cholesky(a)
+    columns = cholesky(a)
+    for i, column in enumerate(columns):
+        torch.testing.assert_close(column, lower[:, i:, i])
+    b = torch.randn(5, 9, 4, generator=rng, dtype=torch.float64)
+    torch.testing.assert_close(forward(columns, b),
+                               torch.linalg.solve_triangular(lower, b, upper=False))
+
+
+def _beliefs(rays, size=64, focal=123.0):
+    cell = torch.from_numpy(np.stack((-rays[..., 1] / rays[..., 0], -rays[..., 2] / rays[..., 0]),
+                                     -1)) * focal / 4 * 4 / 2 + size / 2
+    x = torch.arange(size, dtype=torch.float64)
+    gx = torch.exp(-(x - cell[..., 0, None]) ** 2 / 2)
+    gy = torch.exp(-(x - cell[..., 1, None]) ** 2 / 2)
+    return (gy[..., None] * gx[:, :, None]).float()
+
+
+def test_gradient_flows_through_the_lift(prior, people):
+    prior, _ = prior
+    belief = _beliefs(people[0][:4]).requires_grad_(True)
+    joints, drawn = _lift(prior).float()(belief)
+    assert torch.isfinite(joints).all() and torch.isfinite(drawn).all()
+    # a wrist's place in the re-projection depends on what is believed of the elbow
+    drawn[:, 13].flatten(1).logsumexp(1).sum().backward()
+    assert torch.isfinite(belief.grad).all()
+    assert (belief.grad[:, 12].abs().sum((1, 2)) > 0).all()
+
+
+def test_a_picture_turned_on_its_side_is_lifted_alike(prior, people):
+    prior, _ = prior
+    lift = _lift(prior).float()
+    with torch.no_grad():
+        belief = _beliefs(people[0][:8])
+        # trunk upright by itself: then both tilts are one and the same pose wins in both
+        _, drawn = lift(belief)
+        _, turned = lift(belief.rot90(1, (2, 3)))
+        peaks, _ = soft_peaks(turned.rot90(-1, (2, 3)))
+        straight, _ = soft_peaks(drawn)
+    assert torch.linalg.vector_norm(peaks - straight, dim=2).median() < 2.0
+
+
+def test_nothing_seen_gives_a_finite_pose(prior):
+    prior, _ = prior
+    joints, drawn = _lift(prior).float()(torch.zeros(2, 17, 48, 48))
+    assert torch.isfinite(joints).all() and torch.isfinite(drawn).all()
