@@ -10,6 +10,7 @@ COMMANDS = {
     ('run',): ('lifting_ros.run', 'people in a photo, a video or a camera: print and draw them'),
     ('lift',): ('lifting_ros.lifting.command', 'keypoints of a file to 3D skeletons in metres'),
     ('train', 'prior'): ('lifting_ros.training.prior', 'fit the pose prior to motion capture'),
+    ('train', 'lifter'): ('lifting_ros.training.rays', 'train the learned density of the lifter'),
     ('train', 'network'): ('lifting_ros.training.network', 'train the belief-map network'),
     ('render',): ('lifting_ros.training.render', 'render people with known joints'),
     ('eval', '2d'): ('lifting_ros.evaluation.keypoints2d', 'PCK and OKS on photographs'),

@@ -38,14 +38,32 @@ def test_numpy_equals_torch(world):
     known = np.array([True, False] * 3 + [True])
     mean, covariance = density(rays, confidence, sigma, known)
     inputs, frame = features(rays, confidence, sigma, known)
-    out = net(torch.from_numpy(inputs)).detach().double().numpy()
-    want = out[:, :51].reshape(7, 17, 3) @ frame
+    other, _ = features((rays * [1, -1, 1])[:, MIRROR], confidence[:, MIRROR], sigma, known)
+    out, back = (net(torch.from_numpy(x)).detach().double().numpy() for x in (inputs, other))
+    flip = np.array([1, -1, 1])
+    means = [x[:, :51].reshape(7, 17, 3) for x in (out, back)]
+    want = ((means[0] + means[1][:, MIRROR] * flip) / 2) @ frame
     np.testing.assert_allclose(mean, want, atol=1e-5)
     for i in range(7):
         turn_all = np.kron(np.eye(17), frame[i])
-        low = 0.1 * out[i, 102:].reshape(51, 3)
-        local = np.diag(np.exp(2 * np.clip(out[i, 51:102], -7, 1))) + low @ low.T
+        sd = [np.clip(x[i, 51:102], -7, 1).reshape(17, 3) for x in (out, back)]
+        low = [0.1 * x[i, 102:].reshape(17, 3, 3) for x in (out, back)]
+        low[1] = low[1][list(MIRROR)] * flip[None, :, None]
+        low = [x.reshape(51, 3) for x in low]
+        local = np.diag(np.exp(sd[0] + sd[1][list(MIRROR)]).ravel())
+        local = local + (low[0] @ low[0].T + low[1] @ low[1].T) / 2
         np.testing.assert_allclose(covariance[i], turn_all.T @ local @ turn_all, atol=1e-5)
+
+
+def test_mirrored_scene_has_a_mirrored_answer(world):
+    _, _, _, rays, confidence, sigma = world
+    density = RayDensity({k: v.numpy() for k, v in network().state_dict().items()})
+    known = np.ones(7, dtype=bool)
+    mean, covariance = density(rays, confidence, sigma, known)
+    other, spread = density((rays * [1, -1, 1])[:, MIRROR], confidence[:, MIRROR], sigma, known)
+    np.testing.assert_allclose(mean, other[:, MIRROR] * [1, -1, 1], atol=1e-5)
+    np.testing.assert_allclose(np.linalg.eigvalsh(covariance), np.linalg.eigvalsh(spread),
+                               atol=1e-6)
 
 
 def test_turning_the_scene_about_the_vertical_turns_the_answer(world):

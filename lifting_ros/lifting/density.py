@@ -9,11 +9,14 @@ import numpy as np
 from scipy.special import erf
 
 from ..prior.file import WEIGHTS, WeightsError, load_tensors
-from ..skeleton import NUM_JOINTS
+from ..skeleton import MIRROR, NUM_JOINTS
 
 #: Inputs: for each joint two angles and a confidence, then the five numbers of the view.
 INPUTS = NUM_JOINTS * 3 + 5
 _OUT = NUM_JOINTS * 3
+#: Coordinates of the mirrored pose in the view's frame, and the sign that left then has.
+_MIRROR = (3 * np.array(MIRROR)[:, None] + np.arange(3)).ravel()
+_FLIP = np.tile([1.0, -1.0, 1.0], NUM_JOINTS)
 
 
 def view_frame(rays, confidence):
@@ -100,7 +103,8 @@ class RayDensity:
         return x @ self.layers[f'{name}.weight'].T + self.layers[f'{name}.bias']
 
     def __call__(self, rays, confidence, sigma, known):
-        """The density of each person's pose.
+        """The density of each person's pose: the mean of the network's answers to the scene
+        and to its mirror image.
 
         Args:
             as :func:`features`.
@@ -109,23 +113,37 @@ class RayDensity:
             mean (N, 17, 3) about the pelvis, statures, z up; covariance (N, 51, 51) of it.
         """
         inputs, frame = features(rays, confidence, sigma, known)
-        x = gelu(self._linear('first', inputs))
-        for i in range(self.blocks):
-            inner = gelu(self._linear(f'blocks.{i}.0', x))
-            x = x + gelu(self._linear(f'blocks.{i}.1', inner))
-        out = self._linear('last', x).astype(np.float64)
-        n = len(out)
-        mean = out[:, :_OUT].reshape(n, NUM_JOINTS, 3) @ frame
-        sd = np.exp(np.clip(out[:, _OUT:2 * _OUT], -7, 1))
-        low = (out[:, 2 * _OUT:] * 0.1).reshape(n, NUM_JOINTS, 3, self.rank)
-        low = (np.swapaxes(frame, 1, 2)[:, None] @ low).reshape(n, _OUT, self.rank)
-        diagonal = np.swapaxes(frame, 1, 2)[:, None] @ (
-            (sd ** 2).reshape(n, NUM_JOINTS, 3)[..., None] * frame[:, None])
+        n = len(inputs)
+        out = self._forward(np.concatenate((inputs, mirrored_inputs(inputs))))
+        mean = (out[:n, :_OUT] + _FLIP * out[n:, _MIRROR]) / 2
+        log_sd = (out[:n, _OUT:2 * _OUT] + out[n:, _OUT:2 * _OUT][:, _MIRROR]) / 2
+        sd = np.exp(np.clip(log_sd, -7, 1))
+        low = 0.1 * out[:, 2 * _OUT:].reshape(2 * n, _OUT, self.rank)
+        # both directions' common parts, each of half the weight
+        low = np.sqrt(0.5) * np.concatenate(
+            (low[:n], _FLIP[:, None] * low[n:, _MIRROR]), axis=2)
+        turn = np.swapaxes(frame, 1, 2)[:, None]
+        low = (turn @ low.reshape(n, NUM_JOINTS, 3, -1)).reshape(n, _OUT, -1)
+        diagonal = turn @ ((sd ** 2).reshape(n, NUM_JOINTS, 3)[..., None] * frame[:, None])
         covariance = low @ np.swapaxes(low, 1, 2)
         index = np.arange(NUM_JOINTS)
         blocks = covariance.reshape(n, NUM_JOINTS, 3, NUM_JOINTS, 3)
         blocks[:, index, :, index] += np.moveaxis(diagonal, 1, 0)
-        return mean, covariance
+        return mean.reshape(n, NUM_JOINTS, 3) @ frame, covariance
+
+    def _forward(self, inputs):
+        """The network's raw outputs (N, 51 (2 + rank)) float64."""
+        x = gelu(self._linear('first', inputs))
+        for i in range(self.blocks):
+            inner = gelu(self._linear(f'blocks.{i}.0', x))
+            x = x + gelu(self._linear(f'blocks.{i}.1', inner))
+        return self._linear('last', x).astype(np.float64)
+
+
+def mirrored_inputs(inputs):
+    """Inputs of the mirrored scene: left and right exchanged, the angle to the left negated."""
+    joints = inputs[:, :_OUT].reshape(-1, NUM_JOINTS, 3)[:, MIRROR] * np.float32([-1, 1, 1])
+    return np.concatenate((joints.reshape(len(inputs), -1), inputs[:, _OUT:]), 1)
 
 
 def gelu(x):

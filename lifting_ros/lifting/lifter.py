@@ -7,7 +7,6 @@ import numpy as np
 
 from ..person import ScaleSource, Source
 from ..prior import PosePrior
-from ..prior.file import WEIGHTS
 from ..skeleton import GROUPS, NUM_JOINTS
 from . import posterior
 from .closed_form import Candidates, ClosedForm
@@ -25,8 +24,9 @@ _TILT_SIGMA = np.radians(2.0)
 _UNKNOWN_TILT_SIGMA = np.radians(9.0)
 _UNKNOWN_PITCHES = np.radians((0.0, 20.0, 42.0))
 _UNKNOWN_LOG_WEIGHT = np.log((0.6, 0.25, 0.15))
-#: A given stature is believed to this relative sigma.
-_GIVEN_STATURE_SIGMA = 0.012
+#: A given stature is believed to this relative sigma: it says how tall somebody is, not how long
+#: each limb is.
+_GIVEN_STATURE_SIGMA = 0.03
 #: Below this log-likelihood a joint the keypoints are no human pose.
 _WORST_FIT = -6.0
 #: The nearest and farthest pelvis of a result, metres.
@@ -66,11 +66,11 @@ class Lifter:
         calibration: factors on the variance by joint group (skeleton.GROUPS), or None.
         density: :class:`~lifting_ros.lifting.density.RayDensity`, or None: a candidate and a
             prior of its own in the refinement, its precision times ``trust``.
-        trust: below one, as the density knows the same rays that the refinement sees.
+        trust: factor on its precision.
     """
 
     def __init__(self, prior, candidates=3, rounds=8, calibration=None, density=None,
-                 trust=0.5):
+                 trust=1.0):
         self.prior = prior
         self.closed_form = ClosedForm(prior, headings=16, coarse=8, keep=8)
         self.candidates = candidates
@@ -95,8 +95,6 @@ class Lifter:
         Raises:
             WeightsError: the file is missing or not the expected one.
         """
-        if density is None and not (WEIGHTS / 'lifter.safetensors').is_file():
-            density = 'none'
         model = None if density == 'none' else RayDensity.load(density)
         scales = json.loads(model.metadata.get('calibration', '{}')) if model else None
         return cls(PosePrior.load(prior), density=model, calibration=scales)

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ..lifting.density import INPUTS, features
-from ..prior.file import WEIGHTS, record_digest, save_tensors
+from ..prior.file import WEIGHTS, load_tensors, record_digest, save_tensors
 from ..prior.fit import turn
 from ..skeleton import INDEX, LSP_JOINTS, MIRROR, NUM_JOINTS
 from .mocap import HELD_OUT_SUBJECTS, normalise, read
@@ -79,7 +79,7 @@ def views(unit, rng):
     confidence[sure] = 1
     confidence[~visible(n, rng)] = 0
     own = noise[:, None] / np.maximum(confidence, 0.1)
-    wrong = (rng.random((n, NUM_JOINTS)) < 0.03) & (rng.random(n) < 0.4)[:, None]
+    wrong = (rng.random((n, NUM_JOINTS)) < 0.06) & (rng.random(n) < 0.4)[:, None]
     own = np.where(wrong, own + 0.15 * size[:, None], own)
     rays = rays + own[..., None] * rng.standard_normal(rays.shape)
     swap = rng.random(n) < 0.03
@@ -149,11 +149,18 @@ def loss_of(out, target, rank):
 
 
 def train(poses, minutes, seed=0, width=512, blocks=2, rank=6, batch=512, rate=1.5e-3,
-          variety=0.5):
-    """Train for some minutes; returns the averaged weights (name -> numpy) and a report."""
+          variety=0.5, weights=None):
+    """Train for some minutes, from ``weights`` (name -> numpy) if given.
+
+    Returns:
+        the averaged weights (name -> numpy) and a report (dict of strings).
+    """
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
     net = RayNet(width, blocks, rank)
+    if weights is not None:
+        net.load_state_dict({k: torch.from_numpy(np.array(v, dtype=np.float32))
+                             for k, v in weights.items()})
     average = {k: v.clone() for k, v in net.state_dict().items()}
     optimiser = torch.optim.AdamW(net.parameters(), rate, weight_decay=1e-4)
     begin, step, pool, seen = time.monotonic(), 0, None, []
@@ -189,6 +196,8 @@ def add_arguments(parser):
     parser.add_argument('--out', default=str(WEIGHTS / 'lifter.safetensors'))
     parser.add_argument('--exclude-source', nargs='*', default=[])
     parser.add_argument('--holdout-subject', nargs='*', default=list(HELD_OUT_SUBJECTS))
+    parser.add_argument('--start', help='go on from this file')
+    parser.add_argument('--rate', type=float, default=1.5e-3, help='first learning rate')
     parser.add_argument('--minutes', type=float, default=15)
     parser.add_argument('--variety', type=float, default=0.5)
     parser.add_argument('--seed', type=int, default=0)
@@ -197,7 +206,9 @@ def add_arguments(parser):
 def run(args):
     torch.set_num_threads(1)
     keep, _ = split(read(args.mocap), args.exclude_source, args.holdout_subject)
-    weights, report = train(keep, args.minutes, args.seed, variety=args.variety)
+    begin = load_tensors(args.start)[0] if args.start else None
+    weights, report = train(keep, args.minutes, args.seed, rate=args.rate, variety=args.variety,
+                            weights=begin)
     held = [*args.exclude_source, *args.holdout_subject]
     save_tensors(args.out, {k: v.astype(np.float16) for k, v in weights.items()},
                  {'version': '1', 'held_out': ', '.join(held), **report})
