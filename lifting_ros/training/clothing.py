@@ -196,6 +196,8 @@ class Tailor:
             front, back = size['front'], size['back']
             rim = 0.08 + (front - back) / 2 * a + ((front + back) / 2 - 0.08) * a * a
             out = m['r'] * (m['rise'] - rim)
+            # strands: no rim is a clean line
+            out = out + 0.004 * np.sin(900 * body.vertices[:, 0]) * np.sin(700 * z)
             return np.where((self._head > 0.35) & (self._eye < 0.1), out, no)
         rim = 0.32 + 0.15 * m['ahead']      # helmet
         return np.where(self._head > 0.5, m['r'] * (m['rise'] - rim), no)
@@ -231,9 +233,9 @@ class Tailor:
             if not keep.any():
                 continue
             thick = g.kind in ('hair', 'helmet', 'shoes')
-            meshes.append(Mesh(shell, self.normals(shell) if thick else out_of, body.vertices, self._dye(g, body, m),
-                               self.rig.faces[keep], inside, g.layer, g.scale, g.patterned,
-                               g.wrinkles, g.gloss, 0.1, identity))
+            meshes.append(Mesh(shell, self.normals(shell) if thick else out_of, body.vertices,
+                               self._dye(g, body, m), self.rig.faces[keep], inside, g.layer,
+                               g.scale, g.patterned, g.wrinkles, g.gloss, 0.1, identity))
             cover = np.maximum(cover, inside)
         skin = Mesh(vertices, self.normals(vertices), body.vertices,
                     self._skin(body, outfit, m, rng), self.rig.faces, 0.03 - cover,

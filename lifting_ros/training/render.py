@@ -132,7 +132,7 @@ def sample_view(rng, actor):
 def surroundings(studio, rng, view, actors):
     """Background, light, furniture and what hides: (things in the world, light, photo)."""
     main, things, photo = actors[0], [], None
-    if rng.random() < 0.6:
+    if studio.photos.images and rng.random() < 0.6:
         photo = studio.photos.draw(rng)
         centre = main.joints[0] * [1, 1, 0]
         floor = world.quad(centre, np.array([4.0, 0, 0]), np.array([0, 4.0, 0]), (0, 0, 0),
@@ -143,6 +143,8 @@ def surroundings(studio, rng, view, actors):
     for actor in actors:
         if actor.kind == 'sit' and rng.random() < 0.75:
             things += world.chair(rng, studio.layers, actor.joints)
+        if rng.random() < 0.2:
+            things += world.held(rng, studio.layers, actor.joints)
     if rng.random() < 0.22:
         things += world.hiding(rng, studio.layers, view, main.joints)
     return things, world.light_of(rng, view, photo), photo
@@ -284,7 +286,8 @@ def add_arguments(parser):
     parser.add_argument('what', choices=('crops', 'clip', 'still'))
     parser.add_argument('--out', required=True, help='folder (crops, clip) or picture (still)')
     parser.add_argument('--mocap', default='../shared/data/mocap', help='motion capture')
-    parser.add_argument('--photos', default='../shared/data/photos', help='background.zip')
+    parser.add_argument('--photos', default='../shared/data/photos',
+                        help='folder of background.zip; where there is none, rooms are all')
     parser.add_argument('--seed', type=int, default=1)
     parser.add_argument('--count', type=int, default=500, help='how many crops')
     parser.add_argument('--first', type=int, default=0, help='number of the first shard')

@@ -142,7 +142,10 @@ def _pattern(rng, n):
 
 
 def box(centre, size, colour, turn=0.0, **more):
-    """A box in the world: centre (3,), size (3,) m, colour (3,) linear, turned about z."""
+    """A box in the world: centre (3,), size (3,) m, colour (3,) linear.
+
+    ``turn`` is an angle about z, or a rotation (3, 3).
+    """
     corners, normals, faces = [], [], []
     for axis, sign in _AXES:
         n = np.zeros(3)
@@ -153,8 +156,10 @@ def box(centre, size, colour, turn=0.0, **more):
         normals += [n] * 4
         faces += [(first, first + 1, first + 2), (first, first + 2, first + 3)]
     rest = np.array(corners) * size
-    c, s = np.cos(turn), np.sin(turn)
-    r = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
+    r = np.asarray(turn, dtype=float)
+    if r.ndim == 0:
+        c, s = np.cos(turn), np.sin(turn)
+        r = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
     return Mesh(rest @ r.T + centre, np.array(normals) @ r.T, rest, np.tile(colour, (24, 1)),
                 np.array(faces), **more)
 
@@ -273,6 +278,37 @@ def hiding(rng, layers, view, joints):
     size = rng.uniform(0.12, 0.45, 3)     # a thing held or hanging
     middle = joints[rng.integers(len(joints))] + rng.uniform(0.2, 0.5) * flat
     return [box(middle, size, colour, turn, **paint)]
+
+
+def held(rng, layers, joints):
+    """A box between the hands where they are near each other, else a tool in one of them."""
+    from ..skeleton import INDEX
+    hands, fore = [], []
+    for side in ('left', 'right'):
+        wrist, elbow = joints[INDEX[f'{side}_wrist']], joints[INDEX[f'{side}_elbow']]
+        fore.append((wrist - elbow) / np.linalg.norm(wrist - elbow))
+        hands.append(wrist + 0.09 * fore[-1])
+    colour, paint = rng.uniform(0.02, 0.7, 3), _paint(rng, layers)
+    across = hands[0] - hands[1]
+    apart = np.linalg.norm(across)
+    if 0.15 < apart < 0.6 and rng.random() < 0.7:
+        x = across / apart
+        ahead = fore[0] + fore[1] - x * ((fore[0] + fore[1]) @ x)
+        if np.linalg.norm(ahead) > 0.3:
+            y = ahead / np.linalg.norm(ahead)
+            size = np.array([max(apart - 0.06, 0.1), *rng.uniform(0.15, 0.4, 2)])
+            middle = (hands[0] + hands[1]) / 2 + (0.4 * size[1] - 0.05) * y
+            return [box(middle, size, colour, np.stack((x, y, np.cross(x, y)), -1), **paint)]
+    k = rng.integers(2)
+    z = np.cross(fore[k], rng.normal(0, 1, 3))
+    z /= np.linalg.norm(z)
+    size = np.array([rng.uniform(0.02, 0.06), rng.uniform(0.02, 0.06), rng.uniform(0.15, 0.7)])
+    turn = np.stack((fore[k], np.cross(z, fore[k]), z), -1)
+    out = [box(hands[k] + rng.uniform(-0.4, 0.4) * size[2] * z, size, colour, turn)]
+    if rng.random() < 0.5:      # a head on its end, as of a hammer or a drill
+        head = np.array([rng.uniform(0.08, 0.2), rng.uniform(0.04, 0.08), rng.uniform(0.04, 0.1)])
+        out.append(box(out[0].vertices.mean(0) + 0.5 * size[2] * z, head, colour * 0.5, turn))
+    return out
 
 
 def light_of(rng, view, photo=None):
