@@ -186,7 +186,8 @@ def test_recovers_people_of_the_prior(lifter, scene):
     seen = confidence > 0
     pixels = np.linalg.norm(camera.project(lifted.joints) - keypoints, axis=-1)
     assert np.median(pixels[seen]) < 6
-    assert (lifted.source[seen] == Source.OBSERVED).all()
+    # a pose drawn from the mixture may be none that the density believes: a joint or two
+    assert (lifted.source[seen] == Source.OBSERVED).mean() > 0.97
     assert (lifted.source[~seen] == Source.LIFTED).all()
     assert (lifted.scale_source == ScaleSource.STATURE).all()
     assert (np.linalg.eigvalsh(lifted.covariance) > 0).all()
@@ -296,6 +297,44 @@ def test_nonsense_gives_a_clear_answer(lifter, scene, spoil):
         assert np.isnan(lifted.joints[1]).all() and np.isnan(lifted.covariance[1]).all()
         assert (lifted.source[1] == Source.UNKNOWN).all()
         assert lifted.scale_source[1] == ScaleSource.NONE
+
+
+def test_a_gross_error_is_left_out(lifter):
+    """A wrist far off is LIFTED, and the others are where they were."""
+    from pathlib import Path
+    data = Path(__file__).resolve().parents[2] / 'shared' / 'data' / 'mocap'
+    if not data.is_dir():
+        pytest.skip(f'no motion capture at {data}')
+    from lifting_ros.evaluation.scenes import scenes
+    from lifting_ros.training.mocap import HELD_OUT_SUBJECTS, draw_balanced, read
+    poses = read(data)
+    poses = poses[np.isin(poses.subject, HELD_OUT_SUBJECTS)]
+    rng = np.random.default_rng(0)
+    s = scenes(poses[draw_balanced(poses, 60, rng)].joints, rng)
+    wrist = INDEX['left_wrist']
+    spoilt = s.keypoints.copy()
+    spoilt[:, wrist] += 120 * np.where(rng.random((60, 2)) < 0.5, -1, 1)
+    good = lifter.lift(s.keypoints, s.confidence, s.camera, s.up)
+    bad = lifter.lift(spoilt, s.confidence, s.camera, s.up)
+    others = [j for j in range(17) if j not in (wrist, INDEX['left_elbow'])]
+
+    def error(lifted):
+        off = (lifted.joints - lifted.joints[:, :1]) - (s.joints - s.joints[:, :1])
+        return np.nanmean(np.linalg.norm(off, axis=-1)[:, others])
+
+    assert error(good) < 0.07
+    assert error(bad) < 1.25 * error(good)
+    assert (bad.source[:, wrist] == Source.LIFTED).mean() > 0.8
+
+
+def test_noise_is_mostly_no_pose(lifter):
+    rng = np.random.default_rng(0)
+    camera = Camera([[600, 0, 319.5], [0, 600, 239.5], [0, 0, 1]], 640, 480)
+    lifted = lifter.lift(rng.uniform([220, 60], [420, 420], (60, 17, 2)), np.ones((60, 17)),
+                         camera, UP)
+    assert np.isnan(lifted.joints).all((1, 2)).mean() > 0.5
+    ok = np.isfinite(lifted.joints)
+    assert np.abs(lifted.joints[ok]).max() < 80
 
 
 def test_four_joints_are_lifted(lifter, scene):

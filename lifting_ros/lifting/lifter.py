@@ -27,8 +27,10 @@ _UNKNOWN_LOG_WEIGHT = np.log((0.6, 0.25, 0.15))
 #: A given stature is believed to this relative sigma: it says how tall somebody is, not how long
 #: each limb is.
 _GIVEN_STATURE_SIGMA = 0.03
+#: A joint whose robust weight is below this contradicts the others: it is an error.
+_WRONG = 0.25
 #: Below this log-likelihood a joint the keypoints are no human pose.
-_WORST_FIT = -6.0
+_WORST_FIT = -2.5
 #: The nearest and farthest pelvis of a result, metres.
 _DISTANCES = (0.25, 80.0)
 
@@ -61,7 +63,8 @@ class Lifter:
 
     Args:
         prior: :class:`~lifting_ros.prior.PosePrior`.
-        candidates: how many (mode, heading) are refined for each person.
+        candidates: how many (mode, heading) of the closed form are refined for each person,
+            beside the one of the density; without a density two more.
         rounds: steps of the refinement; 0 gives the closed form alone.
         calibration: factors on the variance by joint group (skeleton.GROUPS), or None.
         density: :class:`~lifting_ros.lifting.density.RayDensity`, or None: a candidate and a
@@ -69,11 +72,11 @@ class Lifter:
         trust: factor on its precision.
     """
 
-    def __init__(self, prior, candidates=3, rounds=8, calibration=None, density=None,
+    def __init__(self, prior, candidates=1, rounds=5, calibration=None, density=None,
                  trust=1.0):
         self.prior = prior
         self.closed_form = ClosedForm(prior, headings=16, coarse=8, keep=8)
-        self.candidates = candidates
+        self.candidates = candidates + 2 * (density is None)
         self.rounds = rounds
         self.density, self.trust = density, trust
         self._proposal = Proposal(prior)
@@ -143,7 +146,12 @@ class Lifter:
         middle = np.where(length > 1e-6, middle / np.maximum(length, 1e-6), [0.0, 0.0, 1.0])
         rays = np.where(seen[..., None], rays, middle[:, None])
         covariance = keypoint_covariances(keypoints, keypoint_covariance, seen)
-        self._lift(out, people, rays, middle, weight, covariance, camera, up, stature)
+        wrong = self._lift(out, people, rays, middle, weight, covariance, camera, up, stature)
+        again = people[wrong[people].any(1)]
+        if len(again):
+            # a joint that no pose explains with the others misleads search and density alike
+            self._lift(out, again, rays, middle, np.where(wrong, 0.0, weight), covariance, camera,
+                       up, stature)
         return out
 
     def _lift(self, out, people, rays, middle, weight, covariance, camera, up, stature):
@@ -196,7 +204,11 @@ class Lifter:
             evidence.reshape(shape))
         chosen = evidence.reshape(shape).argmax(1) + np.arange(len(people)) * count
         seen = problem.confidence[chosen] > 0
-        fit = _fit(linear, problem, chosen)
+        fit, belief = _fit(linear, problem, chosen)
+        wrong = np.zeros(weight.shape, dtype=bool)
+        few = seen & (belief < _WRONG)
+        few &= ((few.sum(1) <= 3) & ((seen & ~few).sum(1) >= 6))[:, None]
+        wrong[people] = few
         distance = np.linalg.norm(joints[:, 0], axis=-1)
         ok = (np.isfinite(joints).all((1, 2)) & np.isfinite(spread).all((1, 2, 3))
               & ~bad.reshape(shape).all(1) & (distance > _DISTANCES[0])
@@ -208,6 +220,7 @@ class Lifter:
         out.log_likelihood[people] = fit[ok]
         out.source[people] = np.where(seen[ok], Source.OBSERVED, Source.LIFTED)
         out.scale_source[people] = np.where(told[ok], ScaleSource.STATURE, ScaleSource.PRIOR)
+        return wrong
 
     def _hypotheses(self, people, up):
         """One a person where gravity is known; one a pitch of the camera where it is not."""
@@ -291,12 +304,14 @@ class _Hypotheses:
 
 
 def _fit(linear, problem, rows):
-    """How well the chosen rows explain what is seen: mean of -robust cost / 2 a joint."""
+    """How well the chosen rows explain what is seen: mean of -robust cost / 2 a joint (rows,);
+    and the robust weight of each joint (rows, 17).
+    """
     residual, spread = linear.residual[rows], linear.spread[rows]
     white = np.linalg.solve(spread, residual[..., None])[..., 0]
-    value, _ = robust(np.sqrt((residual * white).sum(-1)))
+    value, belief = robust(np.sqrt((residual * white).sum(-1)))
     c = problem.confidence[rows]
-    return -0.5 * (c * value).sum(1) / np.maximum(c.sum(1), 1e-9)
+    return -0.5 * (c * value).sum(1) / np.maximum(c.sum(1), 1e-9), belief
 
 
 def _empty(n):

@@ -53,7 +53,7 @@ def views(unit, rng):
     """Random cameras over poses.
 
     Pitch, distance, noise and missing joints are as wide as cameras on robots, walls and desks
-    have them: mean rays from 75 degrees down to 25 up, 0.8 to 12 m, keypoints of 0.3 to 4 % of
+    have them: mean rays from 75 degrees down to 25 up, 0.8 to 12 m, keypoints of 0.2 to 5 % of
     the person's apparent size, a part of them grossly wrong.
 
     Args:
@@ -72,7 +72,7 @@ def views(unit, rng):
     points = unit + at[:, None]
     rays = points / np.linalg.norm(points, axis=-1, keepdims=True)
     size = 0.8 / distance                                    # radians, about
-    noise = size * np.exp(rng.uniform(np.log(0.002), np.log(0.03), n))
+    noise = size * np.exp(rng.uniform(np.log(0.002), np.log(0.05), n))
     confidence = np.where(rng.random((n, NUM_JOINTS)) < 0.6, 1.0,
                           rng.uniform(0.15, 1, (n, NUM_JOINTS)))
     sure = rng.random(n) < 0.5
