@@ -34,7 +34,13 @@ def view_frame(rays, confidence):
     left = np.stack((-ahead[:, 1], ahead[:, 0], 0 * ahead[:, 0]), -1)
     level = np.linalg.norm(left, axis=1, keepdims=True)
     left = np.where(level > 1e-3, left / np.maximum(level, 1e-9), [0.0, 1.0, 0.0])
-    return np.stack((ahead, left, np.cross(ahead, left)), 1)
+    return np.stack((ahead, left, _cross(ahead, left)), 1)
+
+
+def _cross(a, b):
+    """a x b of (N, 3) arrays; numpy's own takes ten times as long for a few rows."""
+    (x, y, z), (u, v, w) = a.T, b.T
+    return np.stack((y * w - z * v, z * u - x * w, x * v - y * u), -1)
 
 
 def features(rays, confidence, sigma, known):

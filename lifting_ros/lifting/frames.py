@@ -29,7 +29,10 @@ def upright(up, forward):
         other = np.where(none, level(np.broadcast_to([1.0, 0, 0], up.shape)), other)
         ahead = np.where(steep, other, ahead)
     ahead = ahead / np.linalg.norm(ahead, axis=-1, keepdims=True)
-    return np.stack((ahead, np.cross(up, ahead), up), axis=-2)
+    x, y, z = ahead.T
+    u, v, w = up.T
+    left = np.stack((v * z - w * y, w * x - u * z, u * y - v * x), -1)  # up x ahead
+    return np.stack((ahead, left, up), axis=-2)
 
 
 def across(rays):

@@ -11,12 +11,13 @@ from ..skeleton import GROUPS, NUM_JOINTS
 from . import posterior
 from .closed_form import Candidates, ClosedForm
 from .density import RayDensity
-from .frames import LEVEL, across, upright
+from .frames import across, upright
 from .inputs import keypoint_covariances, ray_covariances
 from .inputs import rows as check_rows
 from .proposal import Proposal
 from .refine import Problem, refine, robust, start
 
+_OUT = NUM_JOINTS * 3
 #: Fewest joints that are lifted.
 MIN_JOINTS = 4
 #: How well gravity is known where it is given, and the pitches that are tried where it is not.
@@ -164,8 +165,8 @@ class Lifter:
         turned = rays[owner] @ np.swapaxes(to_up, -1, -2)
         angular = np.sqrt(np.trace(covariance, axis1=-2, axis2=-1) / 2) / camera.focal
         found = self.closed_form.search(turned, weight[owner], angular[owner], self.candidates)
-        found, guessed, opinion = self._with_density(found, search, people, rays, middle, weight,
-                                                     angular, up, to_up, turned)
+        found, guessed, opinion = self._with_density(found, search, people, weight, angular,
+                                                     to_up, turned)
         row, column = self._select(found, search, people, guessed)
         count = row.shape[1]
         flat = row.ravel()
@@ -241,8 +242,7 @@ class Lifter:
         return _Hypotheses(np.array(owner), np.array(ups), np.array(sigma), np.array(log),
                            np.isin(owner, people[known]))
 
-    def _with_density(self, found, search, people, rays, middle, weight, angular, up, to_up,
-                      turned):
+    def _with_density(self, found, search, people, weight, angular, to_up, turned):
         """The learned density's candidate beside those found, and its opinion in every row.
 
         Where gravity is not known it is asked once, for a level camera and saying so, and what
@@ -256,20 +256,22 @@ class Lifter:
             return found, 0, None
         first = np.searchsorted(search.owner, people)
         known = search.known[first]
-        base = upright(np.where(known[:, None], search.up[first], LEVEL), middle[people])
-        mean, covariance = self.density(rays[people] @ np.swapaxes(base, 1, 2), weight[people],
-                                        angular[people], known)
-        person = np.searchsorted(people, search.owner)
-        change = to_up @ np.swapaxes(base[person], 1, 2)
-        mean = mean[person] @ np.swapaxes(change, 1, 2)
-        precision = self.trust * np.linalg.inv(
-            covariance + self.prior.skeleton_noise ** 2 * np.eye(covariance.shape[-1]))
-        blocks = precision[person].reshape(-1, NUM_JOINTS, 3, NUM_JOINTS, 3)
-        precision = np.einsum('rab,rjbkc,rdc->rjakd', change, blocks, change, optimize=True)
+        # the first hypothesis of who has no gravity is a level camera
+        mean, covariance = self.density(turned[first], weight[people], angular[people], known)
+        covariance += self.prior.skeleton_noise ** 2 * np.eye(covariance.shape[-1])
+        precision = self.trust * np.linalg.inv(covariance)
+        if not known.all():
+            person = np.searchsorted(people, search.owner)
+            change = to_up @ np.swapaxes(to_up[first][person], 1, 2)
+            back = np.swapaxes(change, 1, 2)
+            mean = mean[person] @ back
+            rows = change[:, None] @ precision[person].reshape(-1, NUM_JOINTS, 3, _OUT)
+            precision = (rows.reshape(-1, _OUT, NUM_JOINTS, 3) @ back[:, None]).reshape(
+                -1, _OUT, _OUT)
         guess = self._proposal(mean, turned, weight[search.owner])
         both = Candidates(*(np.concatenate((getattr(guess, f), getattr(found, f)), axis=1)
                             for f in found.__dict__))
-        return both, 1, (mean, precision.reshape(-1, NUM_JOINTS * 3, NUM_JOINTS * 3))
+        return both, 1, (mean, precision)
 
     def _select(self, found, search, people, guessed):
         """Row and column (people, C) of the best candidates of each person over its rows; the

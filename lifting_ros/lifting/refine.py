@@ -12,6 +12,7 @@ from ..prior.model import LENGTHS
 
 _NEAR = 0.15  # metres: nothing is nearer to the camera
 _PAIRS = np.array(LENGTHS).T
+_EYE = np.eye(3)
 _TAIL = 6.0  # sigmas^2: where a joint's residual starts to count as an error
 
 
@@ -31,7 +32,8 @@ class Problem:
         pose_mean: (B, 17, 3) statures about the pelvis, or None: a learned density's opinion,
         pose_precision: (B, 51, 51) and its precision, 1/statures^2.
         length_mean: (12,) lengths of the prior, statures, or None,
-        length_root: (12, 12) W with W^T W their precision.
+        length_root: (12, 12) W with W^T W their precision,
+        bones: (B, M, 12, 3) their part in the basis; made if not given.
     """
 
     rays: np.ndarray
@@ -47,6 +49,12 @@ class Problem:
     pose_precision: np.ndarray | None = None
     length_mean: np.ndarray | None = None
     length_root: np.ndarray | None = None
+    bones: np.ndarray | None = None
+
+    def __post_init__(self):
+        if self.length_mean is not None and self.bones is None:
+            object.__setattr__(self, 'bones', self.basis[:, :, _PAIRS[0]]
+                               - self.basis[:, :, _PAIRS[1]])
 
     def __getitem__(self, rows):
         return Problem(**{k: v if v is None or k.startswith('length') else v[rows]
@@ -68,11 +76,11 @@ class State:
         return State(*(v[rows] for v in self.__dict__.values()))
 
     def moved(self, step):
-        """The state after a step (B, M + 7): a, translation, rotation vector, log stature."""
+        """The state after a step (B, M + 7): a, rotation vector, log stature, translation."""
         m = self.coefficients.shape[1]
         return State(self.coefficients + step[:, :m],
-                     exponential(step[:, m + 3:m + 6]) @ self.rotation,
-                     self.translation + step[:, m:m + 3], self.log_stature + step[:, m + 6])
+                     exponential(step[:, m:m + 3]) @ self.rotation,
+                     self.translation + step[:, m + 4:], self.log_stature + step[:, m + 3])
 
 
 def exponential(vector):
@@ -80,7 +88,7 @@ def exponential(vector):
     angle = np.linalg.norm(vector, axis=-1)[:, None, None]
     cross = skew(vector)
     safe = np.maximum(angle, 1e-12)
-    return (np.eye(3) + np.sin(angle) / safe * cross
+    return (_EYE + np.sin(angle) / safe * cross
             + (1 - np.cos(angle)) / safe ** 2 * cross @ cross)
 
 
@@ -115,15 +123,6 @@ def body(problem, state, pose=None):
     return pose @ np.swapaxes(turn, -1, -2)
 
 
-def joint_jacobian(problem, state, about):
-    """d joints / d (a, rotation vector, log stature) about the pelvis: (B, 17, 3, M + 4)."""
-    b, m = state.coefficients.shape
-    turn = np.exp(state.log_stature)[:, None, None] * state.rotation
-    basis = problem.basis.reshape(b, m * 17, 3) @ np.swapaxes(turn, -1, -2)
-    basis = basis.reshape(b, m, 17, 3).transpose(0, 2, 3, 1)
-    return np.concatenate((basis, -skew(about), about[..., None]), -1)
-
-
 @dataclass(frozen=True, eq=False)
 class Linear:
     """The problem about a state: cost (B,), robust normal matrix (B, P, P) without the
@@ -154,7 +153,7 @@ def residuals(problem, state, pose=None):
     depth = np.maximum(along, _NEAR)
     residual = (problem.across @ point[..., None])[..., 0] / depth[..., None]
     model = problem.noise * np.exp(2 * state.log_stature)
-    spread = problem.ray_covariance + (model[:, None] / depth ** 2)[..., None, None] * np.eye(2)
+    spread = problem.ray_covariance + (model[:, None] / depth ** 2)[..., None, None] * _EYE[:2, :2]
     a, b, c = spread[..., 0, 0], spread[..., 0, 1], spread[..., 1, 1]
     x, y = residual[..., 0], residual[..., 1]
     square = (c * x * x - 2 * b * x * y + a * y * y) / (a * c - b * b)
@@ -172,23 +171,18 @@ def robust(distance):
     return _TAIL * np.log1p(square / _TAIL), _TAIL / (_TAIL + square)
 
 
-def prior_cost(problem, state, about, off_length):
-    """Cost (B,) of coefficients, tilt, stature, and the learned density."""
+def prior_cost(problem, state, off_length, off_density):
+    """Cost (B,) of coefficients, tilt, stature, lengths (their residuals in sigmas, or None),
+    and the learned density (pose less its mean (B, 51, 1), or None).
+    """
     tilt = state.rotation[:, :2, 2] / problem.tilt_sigma[:, None]
     size = (state.log_stature - problem.stature[:, 0]) / problem.stature[:, 1]
     cost = (state.coefficients ** 2).sum(1) + (tilt ** 2).sum(1) + size ** 2
     if off_length is not None:
         cost = cost + (off_length ** 2).sum(1)
-    if problem.pose_mean is not None:
-        off = _off_density(problem, state, about)
-        cost = cost + ((problem.pose_precision @ off)[..., 0] * off[..., 0]).sum(1)
+    if off_density is not None:
+        cost = cost + ((problem.pose_precision @ off_density) * off_density).sum((1, 2))
     return cost
-
-
-def _off_density(problem, state, about):
-    """The pose less the learned density's mean, (B, 51, 1) statures."""
-    unit = about * np.exp(-state.log_stature)[:, None, None]
-    return (unit - problem.pose_mean).reshape(len(about), 51, 1)
 
 
 def _data_cost(problem, spread, distance):
@@ -200,15 +194,61 @@ def _data_cost(problem, spread, distance):
 
 
 def linearise(problem, state):
-    """The cost and its Gauss-Newton quadratic about a state."""
+    """The cost and its Gauss-Newton quadratic about a state; variables as in State.moved."""
     b, m = state.coefficients.shape
     pose = canonical(problem, state)
     about, depth, residual, spread, distance = residuals(problem, state, pose)
     weight = problem.confidence * robust(distance)[1]
-    moving = joint_jacobian(problem, state, about)
     jac = np.empty((b, 17, 3, m + 7))
-    jac[..., :m], jac[..., m + 3:] = moving[..., :m], moving[..., m:]
-    jac[..., m:m + 3] = np.eye(3)
+    _joint_jacobian(jac, problem, state, about)
+    rows, off = _white_rows(problem, weight, depth, residual, spread, jac)
+    transposed = np.swapaxes(rows, -1, -2)
+    matrix = transposed @ rows
+    gradient = (transposed @ off)[..., 0]
+    index = np.arange(m)
+    matrix[:, index, index] += 1
+    gradient[:, :m] += state.coefficients
+    off_length = None
+    if problem.length_mean is not None:
+        off_length, along = length_terms(problem, pose)
+        slope = problem.length_root @ np.einsum('bmpc,bpc->bpm', problem.bones, along)
+        matrix[:, :m, :m] += np.swapaxes(slope, -1, -2) @ slope
+        gradient[:, :m] += (off_length[:, None] @ slope)[:, 0]
+    # tilt: a rotation vector w moves the body's vertical v by w x v
+    tilt = -skew(state.rotation[:, :, 2])[:, :2] / problem.tilt_sigma[:, None, None]
+    off = state.rotation[:, :2, 2] / problem.tilt_sigma[:, None]
+    matrix[:, m:m + 3, m:m + 3] += np.swapaxes(tilt, -1, -2) @ tilt
+    gradient[:, m:m + 3] += (off[:, None] @ tilt)[:, 0]
+    matrix[:, m + 3, m + 3] += problem.stature[:, 1] ** -2
+    gradient[:, m + 3] += ((state.log_stature - problem.stature[:, 0])
+                           / problem.stature[:, 1] ** 2)
+    off_density = None
+    if problem.pose_mean is not None:
+        small = np.exp(-state.log_stature)[:, None, None]
+        off_density = (small * about - problem.pose_mean).reshape(b, 51, 1)
+        flat = jac[..., :m + 3].reshape(b, 51, -1) * small
+        pulled = problem.pose_precision @ flat
+        matrix[:, :m + 3, :m + 3] += np.swapaxes(flat, -1, -2) @ pulled
+        gradient[:, :m + 3] += (np.swapaxes(pulled, -1, -2) @ off_density)[..., 0]
+    value = _data_cost(problem, spread, distance) + prior_cost(problem, state, off_length,
+                                                               off_density)
+    return Linear(value, matrix, gradient, about, jac, depth, residual, spread, weight)
+
+
+def _joint_jacobian(out, problem, state, about):
+    """Fill out (B, 17, 3, M + 7) with d joints / d (a, rotation vector, log stature, place)."""
+    b, m = state.coefficients.shape
+    turn = np.exp(state.log_stature)[:, None, None] * state.rotation
+    basis = problem.basis.reshape(b, m * 17, 3) @ np.swapaxes(turn, -1, -2)
+    out[..., :m] = basis.reshape(b, m, 17, 3).transpose(0, 2, 3, 1)
+    out[..., m:m + 3] = skew(-about)
+    out[..., m + 3] = about
+    out[..., m + 4:] = _EYE
+
+
+def _white_rows(problem, weight, depth, residual, spread, jac):
+    """Rows (B, 34, P) and values (B, 34, 1) of the residuals in sigmas, times root weights."""
+    b = len(depth)
     # d residual = (across - residual ray^T) dX / depth
     into = (problem.across - residual[..., None] * problem.rays[..., None, :]) / depth[
         ..., None, None]
@@ -222,42 +262,10 @@ def linearise(problem, state):
     white[..., 0, :] *= (root / l00)[..., None]
     white[..., 1, :] = ((root / l11)[..., None] * white[..., 1, :]
                         - (l10 / l11)[..., None] * white[..., 0, :])
-    rows = (white[..., :3] @ jac).reshape(b, 34, m + 7)
-    matrix = np.swapaxes(rows, -1, -2) @ rows
-    gradient = (np.swapaxes(rows, -1, -2) @ white[..., 3].reshape(b, 34, 1))[..., 0]
-    index = np.arange(m)
-    matrix[:, index, index] += 1
-    gradient[:, :m] += state.coefficients
-    off_length = None
-    if problem.length_mean is not None:
-        off_length, along = length_terms(problem, pose)
-        bones = problem.basis[:, :, _PAIRS[0]] - problem.basis[:, :, _PAIRS[1]]
-        slope = problem.length_root @ (bones * along[:, None]).sum(-1).transpose(0, 2, 1)
-        matrix[:, :m, :m] += np.swapaxes(slope, -1, -2) @ slope
-        gradient[:, :m] += (off_length[:, None] @ slope)[:, 0]
-    # tilt: rotation vector w moves the body's vertical v by w x v
-    tilt = np.zeros((b, 2, m + 7))
-    tilt[:, :, m + 3:m + 6] = -skew(state.rotation[:, :, 2])[:, :2] / problem.tilt_sigma[
-        :, None, None]
-    off = state.rotation[:, :2, 2] / problem.tilt_sigma[:, None]
-    matrix += np.swapaxes(tilt, -1, -2) @ tilt
-    gradient += (off[:, None] @ tilt)[:, 0]
-    size = (state.log_stature - problem.stature[:, 0]) / problem.stature[:, 1] ** 2
-    matrix[:, -1, -1] += problem.stature[:, 1] ** -2
-    gradient[:, -1] += size
-    if problem.pose_mean is not None:
-        other = np.r_[0:m, m + 3:m + 6]
-        flat = moving[..., :-1].reshape(b, 51, -1) * np.exp(-state.log_stature)[:, None, None]
-        pulled = problem.pose_precision @ flat
-        matrix[:, other[:, None], other] += np.swapaxes(flat, -1, -2) @ pulled
-        gradient[:, other] += (np.swapaxes(pulled, -1, -2) @ _off_density(
-            problem, state, about))[..., 0]
-    value = _data_cost(problem, spread, distance) + prior_cost(
-        problem, state, about, off_length)
-    return Linear(value, matrix, gradient, about, jac, depth, residual, spread, weight)
+    return (white[..., :3] @ jac).reshape(b, 34, -1), white[..., 3].reshape(b, 34, 1)
 
 
-def refine(problem, state, rounds=8, tolerance=1e-3):
+def refine(problem, state, rounds=8, tolerance=0.02):
     """Minimise the cost of every row.
 
     Args:
@@ -277,9 +285,9 @@ def refine(problem, state, rounds=8, tolerance=1e-3):
         rows = np.flatnonzero(active)
         if not len(rows):
             break
-        matrix = linear.matrix[rows]
-        diagonal = np.diagonal(matrix, axis1=1, axis2=2)
-        damped = matrix + (damping[rows, None] * diagonal)[:, :, None] * np.eye(matrix.shape[1])
+        damped = linear.matrix[rows]
+        index = np.arange(damped.shape[1])
+        damped[:, index, index] *= 1 + damping[rows, None]
         step = -np.linalg.solve(damped, linear.gradient[rows][..., None])[..., 0]
         gain = -(step * linear.gradient[rows]).sum(1)
         part = problem[rows] if len(rows) < size else problem
