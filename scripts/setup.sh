@@ -164,6 +164,7 @@ if ! is_done install/.stamp-build "$want"; then
       exit 1
     fi
   ) || fail "the build failed; its output is above"
+  cp install/lifting_ros/lib/lifting_ros/lifting-ros "$venv/bin/"  # the command, on the path
   echo "$want" > install/.stamp-build
   step
 fi

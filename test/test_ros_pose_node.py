@@ -4,12 +4,15 @@
 import array
 import math
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from ros_support import HERE, Graph
 
+
 from diagnostic_msgs.msg import DiagnosticArray
+import rclpy
 from rcl_interfaces.msg import Parameter, ParameterType
 from rcl_interfaces.srv import DescribeParameters, SetParameters
 from rclpy.qos import qos_profile_sensor_data
@@ -18,9 +21,11 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from lifting_ros.camera import Camera
 from lifting_ros.msg import Joint, SkeletonArray, SkeletonModel
-from lifting_ros.ros import parameters, qos
+from fake_pose_node import FakePipeline
+from lifting_ros.ros import compat, parameters, qos
 from lifting_ros.ros.conversions import fill_camera_info
 from lifting_ros.ros.images import fill
+from lifting_ros.ros.pose_node import PoseNode
 from lifting_ros.skeleton import JOINTS, PARENTS
 
 W, H = 64, 48
@@ -277,16 +282,73 @@ def test_parameters_are_described_bounded_and_changeable(bench):
     bench.ask(bench.image())
 
 
-def test_a_value_out_of_range_at_the_start_is_one_clear_line(tmp_path):
+@pytest.mark.parametrize('given, word', [
+    ('device:=tpu', 'cpu, cuda'), ('threshold:=7.0', '0 to 1'), ('threshold:=much', 'double'),
+    ('up:=[1.0]', '3 numbers')])
+def test_a_bad_value_at_the_start_is_one_clear_line(tmp_path, given, word):
     graph = Graph(tmp_path)
     try:
-        p = graph.start(os.path.join(HERE, 'fake_pose_node.py'), '--ros-args', '-p',
-                        'device:=tpu')
+        p = graph.start(os.path.join(HERE, 'fake_pose_node.py'), '--ros-args', '-p', given)
         assert p.wait(30) == 1
         text = p.log.read_text()
-        assert 'cpu, cuda' in text and 'Traceback' not in text
+        assert word in text and given.split(':')[0] in text and 'Traceback' not in text
     finally:
         graph.close()
+
+
+def test_who_asks_for_more_than_is_offered_is_named(bench):
+    bench.node.create_subscription(SkeletonArray, 'pose/skeletons', print, qos.LATCHED)
+    bench.spin_until(lambda: 'asks for a quality of service' in bench.process.log.read_text(), 20)
+
+
+@pytest.fixture
+def node(tmp_path):
+    """The node in this process, without a graph around it; publish_tf is set."""
+    graph = Graph(tmp_path)
+    made = PoseNode(lambda values: FakePipeline(), context=graph.context,
+                    parameter_overrides=[rclpy.Parameter('publish_tf', value=True)])
+    made.graph = graph
+    yield made
+    made.destroy_node()
+    graph.close()
+
+
+def one_image(people):
+    picture = np.zeros((H, W, 3), np.uint8)
+    picture[0, 0] = people, 7, 0
+    msg = fill(Image(), picture)
+    msg.header.frame_id, msg.header.stamp.sec = 'eye', 5
+    return msg
+
+
+def test_transforms_of_people(node, monkeypatch):
+    sent = []
+    monkeypatch.setattr(compat, 'transform_broadcaster',
+                        lambda n: SimpleNamespace(sendTransform=sent.extend))
+    node._on_image(one_image(1), {})
+    assert not sent  # no calibration yet: no positions, no frames
+    node._on_camera_info(fill_camera_info(CameraInfo(), Camera([[50, 0, 9], [0, 50, 9],
+                                                                [0, 0, 1]], W, H)))
+    node._on_image(one_image(2), {})
+    assert [t.child_frame_id for t in sent] == ['body_abc00', 'body_abc01']
+    assert all(t.header.frame_id == 'eye' and t.header.stamp.sec == 5 for t in sent)
+    assert [t.transform.translation.y for t in sent] == [0.01, 1.01]
+    q = sent[0].transform.rotation
+    assert math.isclose(q.x**2 + q.y**2 + q.z**2 + q.w**2, 1.0)
+
+
+def test_without_tf_packages_the_node_goes_on(node, monkeypatch, capfd):
+    monkeypatch.setattr(compat, 'transform_broadcaster', lambda n: None)
+    for _ in range(3):
+        node._on_image(one_image(1), {})
+    assert node._problem is None and node._processed == 3
+    assert ''.join(capfd.readouterr()).count('publish_tf is set') == 1
+
+
+def test_stamps_that_stand_still_are_named_once(node, capfd):
+    for _ in range(3):
+        node._on_image(one_image(0), {})
+    assert ''.join(capfd.readouterr()).count('stamps of the images do not increase') == 1
 
 
 @pytest.mark.parametrize('name, content', [('missing', None), ('damaged', b'not weights at all')])

@@ -100,14 +100,14 @@ def declare(node):
     Raises:
         ValueError: a value from outside (launch file, command line) is out of range.
     """
-    from rclpy.exceptions import InvalidParameterException, InvalidParameterValueException
+    from rclpy.exceptions import ParameterException
 
     values = {}
     for p in PARAMETERS:
         default = list(p.default) if p.kind == 'double_array' else p.default
         try:
             values[p.name] = node.declare_parameter(p.name, default, descriptor(p)).value
-        except (InvalidParameterException, InvalidParameterValueException) as error:
+        except ParameterException as error:
             raise ValueError(f'parameter {p.name} ({p.kind}, {p.range or "any"}): '
                              f'{error}') from error
         wrong = p.check(values[p.name])
