@@ -18,9 +18,9 @@ from .retarget import Style
 
 SIZE = (640, 480)
 FPS = 30
-#: clip of the capture, from (s), for how long (s): a walk (in place), an object put down and
-#: thrown high, washing. Joined by blends.
-_PARTS = (('02_01', 0.3, 2.4), ('02_06', 5.5, 3.1), ('02_10', 11.2, 5.5))
+#: clip of the capture, from (s), for how long (s): a walk (in place), then reaching and
+#: washing. Joined by a blend.
+_PARTS = (('02_01', 0.3, 2.4), ('02_10', 10.9, 9.1))
 _BLEND = 0.5
 _WOOD, _PLASTER, _BRICK, _WEAVE, _BOARD, _CARD = range(6)
 
@@ -214,11 +214,11 @@ def clip(out, mocap, seed, seconds=None):
 
 
 def _writer(path):
-    for code in ('avc1', 'mp4v'):
-        writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*code), FPS, SIZE)
-        if writer.isOpened():
-            return writer
-    raise RuntimeError(f'OpenCV can write no video to {path}')
+    # MPEG-4 part 2: every OpenCV wheel writes and reads it, H.264 is not in all of them
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'mp4v'), FPS, SIZE)
+    if not writer.isOpened():
+        raise RuntimeError(f'OpenCV can write no video to {path}')
+    return writer
 
 
 def still(out, mocap, seed, people=1):
