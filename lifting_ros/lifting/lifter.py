@@ -67,7 +67,8 @@ class Lifter:
         candidates: how many (mode, heading) of the closed form are refined for each person,
             beside the one of the density; without a density two more.
         rounds: steps of the refinement; 0 gives the closed form alone.
-        calibration: factors on the variance by joint group (skeleton.GROUPS), or None.
+        calibration: factors on the variance by joint group (skeleton.GROUPS), [where the joint
+            is seen, where it is not] or one for both; or None.
         density: :class:`~lifting_ros.lifting.density.RayDensity`, or None: a candidate and a
             prior of its own in the refinement, its precision times ``trust``.
         trust: factor on its precision.
@@ -84,9 +85,9 @@ class Lifter:
         self._length_root = None
         if prior.length_mean is not None:
             self._length_root = np.linalg.cholesky(np.linalg.inv(prior.length_covariance)).T
-        self.scale = np.ones(NUM_JOINTS)
-        for group, factor in (calibration or {}).items():
-            self.scale[list(GROUPS[group])] = factor
+        self.scale = np.ones((2, NUM_JOINTS))
+        for group, pair in (calibration or {}).items():
+            self.scale[:, GROUPS[group]] = np.reshape(pair, (-1, 1))
 
     @classmethod
     def from_pretrained(cls, prior=None, density=None):
@@ -217,7 +218,8 @@ class Lifter:
               & (np.where(seen, joints[..., 2], 1) > 0.05).all(1))
         people = people[ok]
         out.joints[people] = joints[ok]
-        out.covariance[people] = spread[ok] * self.scale[:, None, None]
+        scale = np.where(seen[ok], *self.scale)
+        out.covariance[people] = spread[ok] * scale[..., None, None]
         out.log_likelihood[people] = fit[ok]
         out.source[people] = np.where(seen[ok], Source.OBSERVED, Source.LIFTED)
         out.scale_source[people] = np.where(told[ok], ScaleSource.STATURE, ScaleSource.PRIOR)
