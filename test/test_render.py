@@ -13,6 +13,7 @@ import pytest
 from lifting_ros.evaluation import demo
 from lifting_ros.person import Person
 from lifting_ros.skeleton import BONES, HIPS, INDEX, JOINTS, MIRROR, NECK, PELVIS, SPINE
+from lifting_ros.training import captures as captures_
 from lifting_ros.training import render, retarget, scene
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,7 +39,7 @@ needs_gl = pytest.mark.skipif(not _gl(), reason='no moderngl or no OpenGL 3.3 on
 
 @pytest.fixture(scope='module')
 def captures():
-    return retarget.Captures(MOCAP)
+    return captures_.Captures(MOCAP)
 
 
 @pytest.fixture(scope='module')

@@ -74,9 +74,9 @@ class Outfit:
         garments = [
             Garment('shoes', _cloth_colour(rng), 0.006, 0.004, wrinkles=0.0, gloss=0.05,
                     size={'shaft': rng.choice((0.0, 0.03, 0.12))}),
-            cloth('trousers', 0.007, rng.choice((0.003, 0.012, 0.025)), 0.8, legs=legs,
+            cloth('trousers', 0.007, rng.choice((0.003, 0.012, 0.025, 0.04)), 0.8, legs=legs,
                   waist=waist + 0.03),
-            cloth('shirt', 0.011, rng.choice((0.004, 0.012, 0.022)), 0.45, sleeve=sleeve,
+            cloth('shirt', 0.011, rng.choice((0.004, 0.012, 0.022, 0.035)), 0.45, sleeve=sleeve,
                   hem=rng.uniform(-0.12, 0.07), collar=rng.uniform(-0.05, 0.02))]
         if rng.random() < 0.3:
             garments[1].colour = np.array([0.14, 0.2, 0.34]) * rng.uniform(0.6, 1.8)

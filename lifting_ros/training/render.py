@@ -64,14 +64,15 @@ class Studio:
     """
 
     def __init__(self, mocap, photos, rng, held_out=False, textures=None, samples=4):
+        from .backdrops import Photos
         from .bodies import Bodies
+        from .captures import Captures
         from .clothing import Tailor
         from .renderer import Renderer
-        from .retarget import Captures
         self.bodies = Bodies()
         self.tailor = Tailor(self.bodies.rig)
         self.captures = Captures(mocap, held_out)
-        self.photos = world.Photos(photos)
+        self.photos = Photos(photos)
         textures = self.photos.patches(rng) if textures is None else textures
         self.layers = len(textures)
         self.renderer = Renderer(textures, samples=samples)

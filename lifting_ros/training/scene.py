@@ -1,16 +1,13 @@
-"""Where people stand: backgrounds, rooms, furniture, what hides them, light, and the camera.
+"""Where people stand: rooms, furniture, what hides them, light, and the camera.
 
 World: metres, z up, floor at z = 0. Pictures are drawn in the camera's optical frame.
 """
 
-import zipfile
 from dataclasses import dataclass
-from pathlib import Path
 
-import cv2
 import numpy as np
 
-from .renderer import TEXTURE_SIZE, Light, Mesh
+from .renderer import Light, Mesh
 
 #: Faces of a unit cube about the origin: corners and triangles with normals of their own.
 _AXES = [(a, s) for a in range(3) for s in (-1, 1)]
@@ -60,85 +57,6 @@ def look(target, azimuth, pitch, distance, fov, size=(640, 480), roll=0.0, aim=(
     ray = np.array([aim[0] / f, aim[1] / f, 1.0])
     position = np.asarray(target) - distance * rotation.T @ (ray / np.linalg.norm(ray))
     return View(rotation, position, k, size)
-
-
-class Photos:
-    """Photos without people, and patches of them.
-
-    Args:
-        folder: where ``background.zip`` is; a missing one gives grey noise instead.
-        limit: at most so many.
-    """
-
-    def __init__(self, folder=None, limit=None):
-        self.images = []
-        path = None if folder is None else Path(folder) / 'background.zip'
-        if path is not None and path.is_file():
-            with zipfile.ZipFile(path) as z:
-                for name in sorted(z.namelist())[:limit]:
-                    image = cv2.imdecode(np.frombuffer(z.read(name), np.uint8), 1)
-                    if image is not None:
-                        self.images.append(_trimmed(image))
-
-    def draw(self, rng):
-        """A photo (h, w, 3) uint8 BGR."""
-        if not self.images:
-            small = rng.integers(40, 220, (6, 8, 3)).astype(np.uint8)
-            return cv2.resize(small, (384, 288), interpolation=cv2.INTER_CUBIC)
-        image = self.images[rng.integers(len(self.images))]
-        return image[:, ::-1] if rng.random() < 0.5 else image
-
-    def patches(self, rng, photos=48, made=32):
-        """Textures (L, TEXTURE_SIZE, TEXTURE_SIZE, 3) uint8 RGB: cut from photos, and made."""
-        n, out = TEXTURE_SIZE, []
-        for _ in range(photos):
-            image = self.draw(rng)
-            side = int(rng.uniform(0.2, 0.7) * min(image.shape[:2]))
-            y, x = (rng.integers(s - side + 1) for s in image.shape[:2])
-            patch = cv2.resize(image[y:y + side, x:x + side], (n // 2, n // 2),
-                               interpolation=cv2.INTER_AREA)[:, :, ::-1]
-            patch = np.concatenate((patch, patch[:, ::-1]), 1)      # mirrored, so that it tiles
-            out.append(np.concatenate((patch, patch[::-1]), 0))
-        out += [_pattern(rng, n) for _ in range(made)]
-        return np.stack(out).astype(np.uint8)
-
-
-def _trimmed(image):
-    """The photo without the even border that pads it to a square at the bottom or right."""
-    for axis in (0, 1):
-        rows = np.moveaxis(image, axis, 0).astype(np.float32)
-        last = np.median(rows[-1], axis=0)
-        even = np.abs(rows - last).mean((1, 2)) < 4
-        end = len(rows)
-        while end > 60 and even[end - 1]:
-            end -= 1
-        if end < len(rows):
-            end -= 4
-        image = np.moveaxis(np.moveaxis(image, axis, 0)[:end], 0, axis)
-    return image
-
-
-def _pattern(rng, n):
-    """Stripes, checks, dots, grain: (n, n, 3) uint8."""
-    y, x = np.mgrid[:n, :n] / n
-    a, b = rng.integers(10, 245, 3), rng.integers(10, 245, 3)
-    k = int(rng.integers(2, 13))
-    kind = rng.integers(5)
-    if kind == 0:
-        mask = (np.sin(2 * np.pi * k * x) > rng.uniform(-0.7, 0.7))
-    elif kind == 1:
-        mask = (np.sin(2 * np.pi * k * y) > rng.uniform(-0.7, 0.7))
-    elif kind == 2:
-        mask = ((np.sin(2 * np.pi * k * x) > 0.3) * 0.5 + (np.sin(2 * np.pi * k * y) > 0.3) * 0.5)
-    elif kind == 3:
-        mask = ((x * k % 1 - 0.5)**2 + (y * k % 1 - 0.5)**2 < 0.08)
-    else:
-        grain = rng.random((k + 2, k + 2)).astype(np.float32)
-        mask = cv2.resize(grain, (n, n), interpolation=cv2.INTER_CUBIC) > 0.5
-        mask = mask * 0.8
-    mask = np.asarray(mask, dtype=float)[..., None]
-    grain = rng.normal(0, 6, (n, n, 1))
-    return np.clip(a * (1 - mask) + b * mask + grain, 0, 255)
 
 
 def box(centre, size, colour, turn=0.0, **more):
@@ -205,6 +123,8 @@ def room(rng, layers, centre, eye):
         if min(np.linalg.norm((where - q)[:2]) for q in (centre, eye)) > 1.0:
             out.append(box(where + [0, 0, size[2] / 2], size, tone(0.1, 0.9),
                            **_paint(rng, layers)))
+    if rng.random() < 0.4:
+        out += _rack(rng, layers, at, half, (centre, eye))
     for _ in range(rng.integers(0, 4)):      # pictures and windows
         side, k = rng.choice((-1, 1)), rng.integers(2)
         size = np.array([rng.uniform(0.4, 1.4), rng.uniform(0.4, 1.4), rng.uniform(0.4, 1.2)])
@@ -214,6 +134,35 @@ def room(rng, layers, centre, eye):
         out.append(box(where, size, tone(0.1, 0.95), layer=int(rng.integers(layers)),
                        scale=rng.uniform(0.5, 1.0), patterned=float(rng.random() < 0.8),
                        casts=False))
+    return out
+
+
+def _rack(rng, layers, at, half, clear):
+    """Racks with boxes along a wall, and a machine, as in a store or a workshop."""
+    out, k, side = [], int(rng.integers(2)), rng.choice((-1, 1))
+    deep, levels = rng.uniform(0.35, 0.8), rng.uniform(0.35, 0.7)
+    steel = rng.uniform(0.02, 0.5, 3)
+    for place in np.arange(-half[1 - k] + 0.7, half[1 - k] - 0.7, 1.3)[:5]:
+        middle = np.array([at[0], at[1], 0.0])
+        middle[1 - k] += place
+        middle[k] += side * (half[k] - deep / 2)
+        if min(np.linalg.norm((middle - q)[:2]) for q in clear) < 1.0:
+            continue
+        along = np.array([1.25, deep]) if k == 1 else np.array([deep, 1.25])
+        for z in np.arange(0.1, rng.uniform(1.2, 2.6), levels):
+            out.append(box(middle + [0, 0, z], (*along, 0.03), steel))
+            for off in (-0.32, 0.3):
+                if rng.random() < 0.7:
+                    size = rng.uniform(0.15, 0.9, 3) * [0.5, 0.5, levels * 0.9]
+                    shift = np.zeros(3)
+                    shift[1 - k] = off
+                    out.append(box(middle + shift + [0, 0, z + 0.02 + size[2] / 2], size,
+                                   rng.uniform(0.05, 0.7, 3), rng.normal(0, 0.1),
+                                   **_paint(rng, layers)))
+        for off in (-0.6, 0.6):
+            post = middle.copy()
+            post[1 - k] += off
+            out.append(box(post + [0, 0, 1.2], (0.05, 0.05, 2.4), steel))
     return out
 
 
