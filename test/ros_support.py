@@ -76,9 +76,14 @@ class Graph:
             pytest.fail('did not end on SIGINT\n' + process.log.read_text())
 
     def close(self):
-        """End everything."""
+        """End everything; gently, for a killed process leaves its shared memory behind."""
         for p in self.processes:
             if p.poll() is None:
+                p.send_signal(signal.SIGINT)
+        for p in self.processes:
+            try:
+                p.wait(20)
+            except subprocess.TimeoutExpired:
                 p.kill()
                 p.wait()
         self.executor.shutdown()
