@@ -1,6 +1,7 @@
 """Measures of 3D poses, scenes, the lift command and its bench."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,8 @@ import pytest
 from lifting_ros.evaluation import measures
 from lifting_ros.evaluation.scenes import scenes
 from lifting_ros.skeleton import BONES, LSP_JOINTS
+
+DATA = Path(__file__).resolve().parents[2] / 'shared' / 'data' / 'mocap'
 
 
 @pytest.fixture
@@ -116,3 +119,27 @@ def test_bench_plain_solver_agrees():
     score, k, angle = plain_search(few, rays[0], confidence[0], sigma[0], 2.0, form.angles)
     assert score == pytest.approx(found.score[0, 0], rel=1e-6)
     assert (k, angle) == (found.mode[0, 0], found.heading[0, 0])
+
+
+def test_calibration_factor_undoes_a_wrong_scale():
+    from lifting_ros.training.calibrate import factors
+    rng = np.random.default_rng(4)
+    square = (rng.normal(size=(50000, 3)) ** 2).sum(1)
+    assert factors(square) == pytest.approx(1, rel=0.03)
+    assert factors(2.5 * square) == pytest.approx(2.5, rel=0.03)
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason=f'no motion capture at {DATA}')
+def test_eval_command_on_subjects_held_out(tmp_path, capsys):
+    """The whole lifter on people that no fit has seen; the bounds are those of the project."""
+    from lifting_ros.cli import main
+    out = tmp_path / 'table.json'
+    assert main(['eval', '3d', '--mocap', str(DATA), '--people', '150', '--json', str(out)]) == 0
+    table = json.loads(out.read_text())
+    assert 'all, gravity known' in capsys.readouterr().out
+    known = table['all, gravity known']
+    assert known['lifted'] == 100 and known['mpjpe'] < 68 and known['pa_mpjpe'] < 50
+    assert 88 < known['within_95'] < 99.5 and known['root_percent'] < 6
+    assert table['all, gravity unknown']['mpjpe'] < 80
+    assert table['one joint 40 px off']['mpjpe'] < 1.4 * known['mpjpe']
+    assert main(['eval', '3d', '--mocap', str(DATA), '--source', 'nobody']) == 1
