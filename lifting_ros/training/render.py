@@ -272,14 +272,23 @@ def crops(studio, out, count, seed, shard=500, first=0):
                 rows.append(row)
         number = 0
         others.clear()     # so that a shard does not depend on the one before it
-        (out / f'rendered_{part:02d}.zip').write_bytes(buffer.getvalue())
+        _replace(out / f'rendered_{part:02d}.zip', buffer.getvalue())
         table = {k: np.array([r[k] for r in rows]) for k in rows[0]}
         for k in ('keypoints', 'joints', 'K', 'box', 'up', 'stature'):
             table[k] = table[k].astype(np.float32)
-        np.savez_compressed(out / f'rendered_{part:02d}.npz', **table)
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **table)
+        _replace(out / f'rendered_{part:02d}.npz', buffer.getvalue())
         spent, done = time.perf_counter() - done, time.perf_counter()
         _log.info('%s: %d crops, %.0f ms each', out / f'rendered_{part:02d}.zip', len(rows),
                   1000 * spent / max(len(rows), 1))
+
+
+def _replace(path, data):
+    """Write so that a training that starts meanwhile sees the whole file or none."""
+    part = path.with_suffix('.part')
+    part.write_bytes(data)
+    part.replace(path)
 
 
 def add_arguments(parser):
@@ -292,6 +301,8 @@ def add_arguments(parser):
     parser.add_argument('--seed', type=int, default=1)
     parser.add_argument('--count', type=int, default=500, help='how many crops')
     parser.add_argument('--first', type=int, default=0, help='number of the first shard')
+    parser.add_argument('--held-out', action='store_true',
+                        help='crops: poses of the held-out subjects only, for measuring')
     parser.add_argument('--people', type=int, default=1, help='people in the still')
 
 
@@ -299,8 +310,8 @@ def run(args):
     """Run it; returns the exit status."""
     rng = np.random.default_rng([args.seed, 77])
     if args.what == 'crops':
-        crops(Studio(args.mocap, args.photos, rng, samples=0), args.out, args.count, args.seed,
-              first=args.first)
+        crops(Studio(args.mocap, args.photos, rng, args.held_out, samples=0), args.out, args.count,
+              args.seed, first=args.first)
         return 0
     from . import film
     if args.what == 'clip':
