@@ -60,14 +60,14 @@ def plain_solve(prior, rays, confidence, angle_sigma, distance, k, heading):
         q = np.eye(3) - np.outer(rays[j], rays[j])
         rows.append(np.sqrt(w) * q @ np.hstack((rotation @ prior.basis[k, :, j].T, np.eye(3))))
         right.append(-np.sqrt(w) * q @ rotation @ prior.mean[k, j])
-        log += -2 * np.log(w)
+        log += -2 * confidence[j] * np.log(w)
     a = np.vstack([*rows, np.eye(m, m + 3)])
     b = np.concatenate([*right, np.zeros(m)])
     x = np.linalg.lstsq(a, b, rcond=None)[0]
     middle = rays.mean(0)
     value = (((a @ x - b) ** 2).sum() + np.linalg.slogdet(a.T @ a)[1] + log
              - 2 * np.log(prior.weight[k])
-             - 4 * (confidence > 0).sum() * np.log(max(middle @ x[m:], 0.15)))
+             - 4 * confidence.sum() * np.log(max(middle @ x[m:], 0.15)))
     return value, x[:m], x[m:]
 
 
@@ -335,6 +335,21 @@ def test_noise_is_mostly_no_pose(lifter):
     assert np.isnan(lifted.joints).all((1, 2)).mean() > 0.5
     ok = np.isfinite(lifted.joints)
     assert np.abs(lifted.joints[ok]).max() < 80
+
+
+def test_hardly_seen_is_not_seen(lifter, scene):
+    """A network says 0.02 of what it does not see; that must not count as seen."""
+    keypoints, confidence, camera, _ = scene
+    hardly, spoilt = confidence.copy(), keypoints.copy()
+    absent = confidence.copy()
+    ankles = [INDEX['left_ankle'], INDEX['right_ankle']]
+    hardly[:, ankles], absent[:, ankles] = 0.02, 0
+    spoilt[:, ankles] = 50.0
+    a = lifter.lift(spoilt, hardly, camera, UP)
+    covariance = np.full((len(keypoints), 17, 2, 2), np.nan)
+    b = lifter.lift(keypoints, absent, camera, UP, covariance)
+    np.testing.assert_allclose(a.joints, b.joints, atol=1e-9)
+    assert (a.source[:, ankles] == Source.LIFTED).all()
 
 
 def test_four_joints_are_lifted(lifter, scene):

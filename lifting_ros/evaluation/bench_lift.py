@@ -34,14 +34,14 @@ def plain_search(prior, rays, confidence, angle_sigma, distance, angles):
                 q = np.sqrt(w) * (np.eye(3) - np.outer(rays[j], rays[j]))
                 rows.append(q @ np.hstack((rotation @ prior.basis[k, :, j].T, np.eye(3))))
                 right.append(-q @ rotation @ prior.mean[k, j])
-                log -= 2 * np.log(w)
+                log -= 2 * confidence[j] * np.log(w)
             a = np.vstack([*rows, np.eye(m, m + 3)])
             b = np.concatenate([*right, np.zeros(m)])
             x = np.linalg.lstsq(a, b, rcond=None)[0]
             depth = rays[seen].mean(0) @ x[m:]
             if depth > 0.15:
                 score = (((a @ x - b) ** 2).sum() + np.linalg.slogdet(a.T @ a)[1] + log
-                         - 4 * len(seen) * np.log(depth))
+                         - 4 * confidence.sum() * np.log(depth))
                 best = min(best, (score, k, heading))
     return best
 

@@ -156,7 +156,7 @@ class ClosedForm:
         packed = rows.reshape(k, n * h, -1) @ self.tables
         square = packed.reshape(k, n, h, -1)[..., self._unpack] + self._ridge
         score, _, forward = self._evaluate(square, around.mean(2)[None], self.coarse,
-                                           (confidence > 0).sum(1)[None, :, None])
+                                           confidence.sum(1)[None, :, None])
         score += self._constant(weight, confidence)[:, :, None]
         score = np.where(forward, score, np.inf)
         flat = score.transpose(1, 0, 2).reshape(n, k * h)
@@ -197,9 +197,9 @@ class ClosedForm:
         a = (root * (design - around[..., None] * along)).reshape(n, q, NUM_JOINTS * 3, m + 4)
         square = np.swapaxes(a, -1, -2) @ a + self._full_ridge
         score, factor, forward = self._evaluate(square, around.mean(2), m,
-                                                (confidence > 0).sum(1)[:, None])
-        score += (self._log_weight[mode]
-                  - 2 * np.where(weight > 0, np.log(np.maximum(weight, 1e-30)), 0).sum(-1))
+                                                confidence.sum(1)[:, None])
+        score += self._log_weight[mode] - 2 * (confidence[:, None] * np.log(
+            np.maximum(weight, 1e-30))).sum(-1)
         score = np.where(forward, score, np.inf)
         order = np.argsort(score, axis=1)[:, :candidates]
         pick = np.take_along_axis
@@ -215,14 +215,14 @@ class ClosedForm:
 
     def _constant(self, weight, confidence):
         """Terms of the score that do not depend on the heading, (K, N)."""
-        seen = np.where(confidence > 0, np.log(np.maximum(weight, 1e-30)), 0)
-        return self._log_weight[:, None] - 2 * seen.sum(-1)
+        log = confidence * np.log(np.maximum(weight, 1e-30))
+        return self._log_weight[:, None] - 2 * log.sum(-1)
 
     def _evaluate(self, square, middle, m, seen):
         """Score (...), Cholesky factor and whether the person is in front of the camera.
 
         Distances from the rays are small for whoever is near. What is measured are angles,
-        whose density has the factor Z^2 for each of the ``seen`` joints.
+        whose density has the factor Z^2 for each joint; ``seen`` is the sum of confidences.
         """
         factor = np.linalg.cholesky(square)
         diagonal = np.diagonal(factor, axis1=-2, axis2=-1)

@@ -20,6 +20,8 @@ from .refine import Problem, refine, robust, start
 _OUT = NUM_JOINTS * 3
 #: Fewest joints that are lifted.
 MIN_JOINTS = 4
+#: What is less sure than this is not seen.
+_SEEN = 0.05
 #: How well gravity is known where it is given, and the pitches that are tried where it is not.
 _TILT_SIGMA = np.radians(2.0)
 _UNKNOWN_TILT_SIGMA = np.radians(9.0)
@@ -110,7 +112,7 @@ class Lifter:
 
         Args:
             keypoints: (N, 17, 2) px; NaN where not seen.
-            confidence: (N, 17) 0..1; 0 where not seen.
+            confidence: (N, 17) 0..1; below 0.05 where not seen.
             camera: :class:`~lifting_ros.camera.Camera`.
             up: (3,) or (N, 3) unit vector against gravity, optical frame; None or NaN where
                 unknown: it is then estimated, the camera being about level or looking down.
@@ -138,11 +140,11 @@ class Lifter:
         if n == 0:
             return out
         rays = camera.rays(np.where(np.abs(keypoints) < 1e7, keypoints, np.nan))
-        seen = np.isfinite(rays).all(-1) & (np.nan_to_num(confidence) > 0)
+        seen = np.isfinite(rays).all(-1) & (np.nan_to_num(confidence) >= _SEEN)
         people = np.flatnonzero(seen.sum(1) >= MIN_JOINTS)
         if not len(people):
             return out
-        weight = np.where(seen, np.clip(np.nan_to_num(confidence), 0.01, 1.0), 0.0)
+        weight = np.where(seen, np.clip(np.nan_to_num(confidence), _SEEN, 1.0), 0.0)
         middle = np.where(seen[..., None], rays, 0).sum(1)
         length = np.linalg.norm(middle, axis=1, keepdims=True)
         middle = np.where(length > 1e-6, middle / np.maximum(length, 1e-6), [0.0, 0.0, 1.0])

@@ -186,11 +186,10 @@ def prior_cost(problem, state, off_length, off_density):
 
 
 def _data_cost(problem, spread, distance):
+    """Robust cost and log-determinant of what is seen (B,): -2 log likelihood but for a
+    constant, each joint counting as its confidence says."""
     det = spread[..., 0, 0] * spread[..., 1, 1] - spread[..., 0, 1] ** 2
-    seen = problem.confidence > 0
-    # confidence scales the precision, so the determinant of what a joint says has it too
-    log = np.log(det) * np.where(seen, 1.0, 0)
-    return (problem.confidence * robust(distance)[0] + log).sum(1)
+    return (problem.confidence * (robust(distance)[0] + np.log(det))).sum(1)
 
 
 def linearise(problem, state):
