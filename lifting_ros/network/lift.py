@@ -93,6 +93,11 @@ def forward(columns, b):
     return torch.cat(out, -2)
 
 
+def diagonal(values):
+    """(n,) -> (n, n); torch.diag has no ONNX counterpart."""
+    return values * torch.eye(len(values), device=values.device, dtype=values.dtype)
+
+
 def _triangle(a):
     """Symmetric (..., 3, 3) -> (..., 6): xx yy zz xy xz yz."""
     return torch.stack((a[..., 0, 0], a[..., 1, 1], a[..., 2, 2],
@@ -230,7 +235,7 @@ class Lift(nn.Module):
         a = self.normal(rays @ frame.transpose(1, 2), weight)                  # (N, 17, 3, 3)
         b = self.columns()[mode]                                               # (N,17,3,c+1)
         full = (b.transpose(2, 3) @ a @ b).sum(1) / noise[mode][:, None, None]
-        columns = cholesky(full[:, :c, :c] + torch.diag(self.damping()))
+        columns = cholesky(full[:, :c, :c] + diagonal(self.damping()))
         rows = b[..., :c].flatten(1, 2).transpose(1, 2)                        # (N, c, 51)
         # L^-1 of the right-hand side and of every joint's row
         y = forward(columns, torch.cat((full[:, :c, c:], rows), 2))
@@ -285,7 +290,7 @@ class Lift(nn.Module):
         full = six.reshape(n * r * h, -1) @ _table(self.columns())
         full = full.view(-1, k, c + 1, c + 1) / noise[:, None, None]
         ridge = torch.cat((self.damping(), torch.full_like(self.mean[0, 0, :1], 1e-6)))
-        columns = cholesky(full + torch.diag(ridge))
+        columns = cholesky(full + diagonal(ridge))
         logdet = 2 * torch.log(torch.stack([col[..., 0] for col in columns[:-1]], -1)).sum(-1)
         residual = columns[-1][..., 0] ** 2                # of rays, and |a|^2, at the optimum
         z, y, x = columns[c - 1], columns[c - 2], columns[c - 3]

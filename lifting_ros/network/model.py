@@ -133,6 +133,10 @@ class BeliefNet(nn.Module):
         # w_t = sigmoid(fusion): per stage and joint. Starts by trusting what is seen.
         self.fusion = nn.Parameter(torch.full((later, NUM_JOINTS), 2.0))
         self.lift = Lift(config.lift_modes, config.lift_dims, config.lift_headings)
+        # gain and bias of stage 1's logits: the head's maps lie on a floor of one per cent a
+        # cell, which over a whole map outweighs any peak
+        self.gain = nn.Parameter(torch.full((NUM_JOINTS + len(EXTRAS),), 2.0))
+        self.bias = nn.Parameter(torch.full((NUM_JOINTS + len(EXTRAS),), 0.5))
 
     def features(self, x):
         """Trunk features at stride 4, 8, 16."""
@@ -160,6 +164,7 @@ class BeliefNet(nn.Module):
         dy = y - all_coarse[..., 1, None]                                       # (N, 21, h)
         distance = torch.sqrt(dx[:, :, None] ** 2 + dy[..., None] ** 2 + 1e-6)
         weighted = logit(torch.sigmoid(maps) * (_REACH / (distance + _REACH)))
+        weighted = self.gain[:, None, None] * weighted + self.bias[:, None, None]
         return weighted[:, :NUM_JOINTS], weighted[:, NUM_JOINTS:], coarse, centre
 
     @staticmethod

@@ -25,17 +25,17 @@ class Augment:
     """
 
     margin: float = 1.25
-    scale: float = 0.2
+    scale: float = 0.15
     shift: float = 0.05
-    turn: float = 0.45
-    any_turn: float = 0.12
-    cut: float = 0.2
-    occlude: float = 0.3
-    colour: float = 0.7
-    blur: float = 0.1
-    coarse: float = 0.12
-    jpeg: float = 0.12
-    noise: float = 0.1
+    turn: float = 0.35
+    any_turn: float = 0.05
+    cut: float = 0.1
+    occlude: float = 0.12
+    colour: float = 0.4
+    blur: float = 0.05
+    coarse: float = 0.06
+    jpeg: float = 0.06
+    noise: float = 0.05
     grey: float = 0.05
 
 

@@ -28,8 +28,12 @@ from .teacher import movenet
 
 log = logging.getLogger(__name__)
 
-#: Learning rates by part; the first layers stay as they are.
-_RATES = {'trunk.': 2e-4, 'head.': 3e-4, 'stages.': 1e-3, 'fusion': 1e-2}
+#: Learning rates by part; the first layers stay as they are. Those of MoveNet's own layers are
+#: shares of the size of each tensor: its features run from ones to thousands, and a step that one
+#: layer does not notice destroys another.
+_RATES = {'trunk.': 2e-3, 'head.': 4e-3, 'stages.': 1e-3, 'fusion': 1e-2, 'gain': 1e-2,
+          'bias': 1e-2}
+_RELATIVE = ('trunk.', 'head.')
 _FROZEN = ('trunk.conv1.', 'trunk.block0.', 'trunk.block1.', 'trunk.block2.', 'head.offset.')
 _NEW = 1e-3     # the maps that MoveNet has not
 
@@ -81,10 +85,12 @@ class Trainer:
                 continue
             rate = _NEW if '.more.' in name else next(
                 r for part, r in _RATES.items() if name.startswith(part))
+            if name.startswith(_RELATIVE) and '.more.' not in name:
+                rate *= max(float(value.detach().square().mean().sqrt()), 1e-3)
             groups.setdefault(rate, []).append(value)
         self.optimiser = torch.optim.AdamW(
             [{'params': values, 'lr': rate, 'rate': rate} for rate, values in groups.items()],
-            weight_decay=1e-4)
+            weight_decay=1e-3)
         self.average = copy.deepcopy(model).eval().requires_grad_(False)
         self.done = 0
         self.ahead, self.next = ThreadPoolExecutor(1), {}   # the next batch is made meanwhile
@@ -126,7 +132,7 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(
-            [p for g in self.optimiser.param_groups for p in g['params']], 10.0)
+            [p for g in self.optimiser.param_groups for p in g['params']], 1e4)
         self.optimiser.step()
         self.done += 1
         self.follow()
