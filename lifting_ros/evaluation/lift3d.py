@@ -173,7 +173,8 @@ def run(args):
         poses = poses[np.isin(poses.subject, args.subject or HELD_OUT_SUBJECTS)]
     if not len(poses):
         raise ValueError('no such source or subject in the motion capture')
-    table = evaluate(Lifter.from_pretrained(args.prior, args.density), poses, args.people, args.seed)
+    lifter = Lifter.from_pretrained(args.prior, args.density)
+    table = evaluate(lifter, poses, args.people, args.seed)
     print(show(table))
     if args.json:
         with open(args.json, 'w') as f:

@@ -187,7 +187,8 @@ def prior_cost(problem, state, off_length, off_density):
 
 def _data_cost(problem, spread, distance):
     """Robust cost and log-determinant of what is seen (B,): -2 log likelihood but for a
-    constant, each joint counting as its confidence says."""
+    constant, each joint counting as its confidence says.
+    """
     det = spread[..., 0, 0] * spread[..., 1, 1] - spread[..., 0, 1] ** 2
     return (problem.confidence * (robust(distance)[0] + np.log(det))).sum(1)
 

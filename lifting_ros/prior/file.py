@@ -78,7 +78,8 @@ def save_tensors(path, tensors, metadata):
 
 def record_digest(path):
     """Write the digest of ``path`` into the SHA256SUMS of its folder, if there is one, leaving
-    other lines alone."""
+    other lines alone.
+    """
     path = Path(path)
     sums = path.parent / 'SHA256SUMS'
     if not sums.is_file():
