@@ -129,11 +129,9 @@ def draw_view(people, size=(480, 480), up=None, turn=0.6, lift=0.35, centre=None
     shown = [p for p in people if np.isfinite(p.joints).all()]
     roots = np.array([p.joints[0] for p in shown]).reshape(-1, 3)
     if centre is None:
-        centre = (np.append(roots, [[0, 0, 0.5]], axis=0).mean(axis=0)
-                  if len(roots) else np.array([0, 0, 2.0]))
+        centre = roots.mean(axis=0) if len(roots) else np.array([0, 0, 2.5])
     if reach is None:
-        spread = np.linalg.norm(roots - centre, axis=1).max() if len(roots) else 2.0
-        reach = 2 * spread + 2.2
+        reach = 2 * np.linalg.norm(roots - centre, axis=1).max(initial=0.0) + 2.8
     view, up = _view_rotation(up, turn, lift)
     zoom = min(width, height) / reach
 
