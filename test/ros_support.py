@@ -16,7 +16,7 @@ import rclpy  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-LIMIT = 60.0  # s; a test that hangs ends here
+LIMIT = 120.0  # s; a test that hangs ends here, however busy the machine is
 _domains = itertools.count(os.getpid())
 
 
@@ -70,7 +70,7 @@ class Graph:
         """End a process as a user does; return its exit status."""
         process.send_signal(signal.SIGINT)
         try:
-            return process.wait(20)
+            return process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
             pytest.fail('did not end on SIGINT\n' + process.log.read_text())
@@ -82,7 +82,7 @@ class Graph:
                 p.send_signal(signal.SIGINT)
         for p in self.processes:
             try:
-                p.wait(20)
+                p.wait(60)
             except subprocess.TimeoutExpired:
                 p.kill()
                 p.wait()

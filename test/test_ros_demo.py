@@ -132,7 +132,7 @@ def test_source_plays_a_file_and_says_what_it_sent(graph, tmp_path):
 def test_source_that_cannot_be_read_is_one_clear_line(graph, source, word):
     process = graph.start('-m', 'lifting_ros.ros.source_node', '--ros-args', '-p',
                           f'source:={source}')
-    assert process.wait(30) == 1
+    assert process.wait(ros_support.LIMIT) == 1
     text = process.log.read_text()
     assert word in text and 'Traceback' not in text
 
@@ -141,7 +141,7 @@ def test_whole_demo_on_a_short_film(tmp_path):
     done = subprocess.run(
         [sys.executable, '-m', 'lifting_ros.ros.demo', '--source', str(film(tmp_path / 'a.mp4')),
          '--seconds', '3', '--output', str(tmp_path / 'out')], capture_output=True, text=True,
-        timeout=200, cwd=tmp_path, env={**os.environ, 'OMP_NUM_THREADS': '1',
+        timeout=400, cwd=tmp_path, env={**os.environ, 'OMP_NUM_THREADS': '1',
                                         'ROS_DOMAIN_ID': str(ros_support.new_domain())})
     assert done.returncode == 0, done.stdout + done.stderr
     summary = json.loads((tmp_path / 'out' / 'summary.json').read_text())
@@ -169,7 +169,7 @@ def test_demo_says_what_is_wrong(tmp_path):
     def demo(*args):
         return subprocess.run([sys.executable, '-m', 'lifting_ros.ros.demo', *args,
                                '--output', str(tmp_path / 'out')], capture_output=True,
-                              text=True, timeout=200,
+                              text=True, timeout=400,
                               env={**os.environ, 'ROS_DOMAIN_ID': str(ros_support.new_domain())})
 
     done = demo('--source', '/no/such.mp4')
