@@ -1,4 +1,4 @@
-"""Clothed-size human bodies of random shape: the body model ``anny`` behind plain numpy.
+"""Human bodies of random shape: the body model ``anny`` behind plain numpy.
 
 Frame of a body at rest: metres, z up, the person faces -y, its left is +x. Only the shapes
 come from the model; posing (linear blend skinning) is done here, so that a pose is nothing but
@@ -123,7 +123,6 @@ class Bodies:
     """
 
     def __init__(self):
-        os.environ.setdefault('OMP_NUM_THREADS', '1')
         try:
             import warnings
 

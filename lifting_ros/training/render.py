@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from ..camera import crop_transform
-from ..skeleton import INDEX, JOINTS
+from ..skeleton import JOINTS, PELVIS
 from . import scene as world
 
 _log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class Actor:
         """The same, turned about z by ``turn`` radians about the pelvis and put over ``to``."""
         c, s = np.cos(turn), np.sin(turn)
         r = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
-        about = self.joints[0] * [1, 1, 0]
+        about = self.joints[PELVIS] * [1, 1, 0]
         shift = np.array([to[0], to[1], 0.0])
         return Actor(self.body, self.outfit,
                      ((self.vertices - about) @ r.T + shift).astype(np.float32),
@@ -135,12 +135,12 @@ def surroundings(studio, rng, view, actors):
     main, things, photo = actors[0], [], None
     if studio.photos.images and rng.random() < 0.6:
         photo = studio.photos.draw(rng)
-        centre = main.joints[0] * [1, 1, 0]
+        centre = main.joints[PELVIS] * [1, 1, 0]
         floor = world.quad(centre, np.array([4.0, 0, 0]), np.array([0, 4.0, 0]), (0, 0, 0),
                            casts=False, catcher=rng.uniform(0.25, 0.7))
         things.append(floor)
     else:
-        things += world.room(rng, studio.layers, main.joints[0], view.position)
+        things += world.room(rng, studio.layers, main.joints[PELVIS], view.position)
     for actor in actors:
         if actor.kind == 'sit' and rng.random() < 0.75:
             things += world.chair(rng, studio.layers, actor.joints)
@@ -214,7 +214,7 @@ def crop(studio, rng, others):
         for _ in range(rng.choice((1, 2), p=(0.7, 0.3))):
             off = rng.uniform(0.45, 1.6) * np.array([np.cos(a := rng.uniform(0, 2 * np.pi)),
                                                      np.sin(a)])
-            where = actor.joints[0, :2] + off
+            where = actor.joints[PELVIS, :2] + off
             if np.linalg.norm(where - view.position[:2]) > 1.0:
                 actors.append(others[rng.integers(len(others))].moved(
                     rng.uniform(0, 2 * np.pi), where))
@@ -319,6 +319,3 @@ def run(args):
     else:
         film.still(args.out, args.mocap, args.seed, args.people)
     return 0
-
-
-assert INDEX['pelvis'] == 0
