@@ -18,8 +18,8 @@ from .tracking.association import box_iou
 class PipelineOptions:
     """What a user may turn. May be changed between two calls."""
 
-    threshold: float = 0.25        # least confidence of a person, 0..1
-    find_threshold: float = 0.25   # least height of a peak of the centre map, 0..1
+    threshold: float = 0.15        # least confidence of a person, 0..1
+    find_threshold: float = 0.2    # least height of a peak of the centre map, 0..1
     max_people: int = 16
     search_every: int = 5          # images between two searches of the whole image
     stature: float | None = None   # m, where it is known for everybody on the site
