@@ -151,16 +151,23 @@ def test_fill_and_back(rng):
 
 
 @pytest.mark.skipif(compat.cv_bridge is None, reason='cv_bridge is not installed')
-@pytest.mark.parametrize('encoding', ['bgr8', 'rgb8', 'mono8', 'bgra8'])
-def test_equal_to_cv_bridge(rng, encoding):
-    rows = picture(rng)
-    if encoding == 'mono8':
-        rows = rows[..., 0]
-    elif encoding == 'bgra8':
-        rows = np.concatenate((rows, rows[..., :1]), axis=-1)
+@pytest.mark.parametrize('encoding', ['bgr8', 'rgb8', 'bgra8', 'rgba8', *images.BRIDGED])
+def test_equal_to_cv_bridge(rng, encoding, monkeypatch):
+    rows = rng.integers(0, 255, (H, W * images._BYTES[encoding]), dtype=np.uint8)
     msg = message(rows, encoding)
     want = compat.cv_bridge.CvBridge().imgmsg_to_cv2(msg, 'bgr8')
     assert np.array_equal(images.to_bgr(msg), want)
+    monkeypatch.setattr(compat, 'cv_bridge', None)
+    assert np.array_equal(images.to_bgr(msg), want)
+
+
+def test_cv_bridge_is_asked_where_it_is(rng, monkeypatch):
+    asked = []
+    bridge = types.SimpleNamespace(imgmsg_to_cv2=lambda m, e: asked.append((m.encoding, e)))
+    monkeypatch.setattr(compat, 'cv_bridge', types.SimpleNamespace(CvBridge=lambda: bridge))
+    images.to_bgr(message(picture(rng)[..., 0], 'mono8'))
+    images.to_bgr(message(picture(rng), 'bgr8'))  # a view is better than the best copy
+    assert asked == [('mono8', 'bgr8')]
 
 
 @pytest.mark.skipif(compat.tf_transformations is None, reason='tf_transformations not installed')

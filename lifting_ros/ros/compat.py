@@ -1,7 +1,8 @@
 """Other ROS packages: the real ones where they are installed, else the few calls used here.
 
-``cv_bridge``, ``sensor_msgs_py``, ``tf_transformations`` and ``tf2_ros`` come with every ROS
-desktop, but there are no wheels of them. Nodes import the names below and do not ask which it is.
+``cv_bridge``, ``tf_transformations`` and ``tf2_ros`` come with every ROS desktop, but there are no
+wheels of them. Nodes import the names below and do not ask which it is; what stands in for
+``cv_bridge`` is in images.py. ``sensor_msgs_py`` belongs here as soon as a node calls it.
 """
 
 import numpy as np

@@ -23,6 +23,9 @@ _YUV = {'yuv422': cv2.COLOR_YUV2BGR_UYVY, 'uyvy': cv2.COLOR_YUV2BGR_UYVY,
 _VIEWS = {'bgr8': slice(0, 3), '8UC3': slice(0, 3), 'bgra8': slice(0, 3), '8UC4': slice(0, 3),
           'rgb8': slice(None, None, -1), 'rgba8': slice(2, None, -1)}
 
+#: left to cv_bridge where it is installed; equal, by test
+BRIDGED = ('mono8', 'yuv422', 'yuv422_yuy2', *(f'{name}8' for name in _BAYER))
+
 ENCODINGS = tuple(_BYTES)
 
 
@@ -67,6 +70,8 @@ def to_bgr(msg):
         n = _BYTES[encoding]
         pixels = np.ndarray((h, w, n), np.uint8, buffer=data, strides=(step, n, 1))
         return pixels[..., _VIEWS[encoding]]
+    if compat.cv_bridge is not None and encoding in BRIDGED:
+        return compat.cv_bridge.CvBridge().imgmsg_to_cv2(msg, 'bgr8')
     return _convert(msg, np.ndarray((rows, row), np.uint8, buffer=data, strides=(step, 1)))
 
 
@@ -90,8 +95,6 @@ def _convert(msg, rows):
         code = getattr(cv2, f'COLOR_Bayer{_BAYER[encoding[:-1]]}2BGR')
         return cv2.cvtColor(np.ascontiguousarray(rows), code)
     if encoding in ('mono8', '8UC1'):
-        if compat.cv_bridge is not None and msg.encoding == 'mono8':
-            return compat.cv_bridge.CvBridge().imgmsg_to_cv2(msg, 'bgr8')
         return cv2.cvtColor(np.ascontiguousarray(rows), cv2.COLOR_GRAY2BGR)
     pixels = rows.reshape(msg.height, msg.width, _BYTES[encoding])
     return np.ascontiguousarray(pixels[..., _VIEWS[encoding]])
