@@ -11,7 +11,7 @@ from .network import Estimator
 from .person import Person, ScaleSource, Source
 from .skeleton import NUM_JOINTS
 from .tracking import Observation, Tracker, TrackerOptions
-from .tracking.association import box_iou
+from .tracking.association import box_iou, match
 
 
 @dataclass
@@ -133,9 +133,13 @@ class Pipeline:
         found, _ = self.estimator.find(image, self.options.find_threshold,
                                        self.options.max_people)
         found = np.asarray(found, float).reshape(-1, 4)
-        if len(expected) and len(found):
-            found = found[box_iou(found, expected).max(axis=1) < 0.5]
-        return np.concatenate((expected, found))[:self.options.max_people]
+        # A box that follows keypoints can be drawn over to a neighbour; one that was found anew
+        # cannot. Whom the search sees is looked at where it sees him, whoever is left as before.
+        pairs = match(1 - box_iou(found, expected), 0.7)
+        new = np.ones(len(found), bool)
+        for f, e in pairs:
+            expected[e], new[f] = found[f], False
+        return np.concatenate((expected, found[new]))[:self.options.max_people]
 
     def _observe(self, image, boxes):
         """Run the network on all boxes at once; drop the unsure and the double."""

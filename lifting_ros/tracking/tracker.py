@@ -56,13 +56,31 @@ class _Track:
     def __init__(self, name, stamp):
         self.name, self.born, self.seen = name, stamp, stamp
         self.filters = None
-        self.keypoint_velocity = np.zeros(2)
+        self.image_velocity = np.zeros(2)   # px/s
+        self.size = None                    # (2,) px of the box, smoothed
         self.person = None
 
     def box_at(self, stamp):
-        """Where the person's box is expected (moved by its mean image velocity), px."""
+        """Where the person's box is expected, px.
+
+        It moves as the keypoints do in the mean. Its size follows slowly: one keypoint astray
+        would widen the next crop, and one unsure limb narrow it, and either feeds itself.
+        """
         dt = min(stamp - self.seen, 0.5)
-        return self.person.box + np.tile(self.keypoint_velocity * dt, 2)
+        middle = (self.person.box[:2] + self.person.box[2:]) / 2 + self.image_velocity * dt
+        return np.concatenate((middle - self.size / 2, middle + self.size / 2))
+
+    def follow(self, box, keypoints, seen, stamp):
+        """Take the box (4,) and keypoints (17, 2) of a new image, before the person is set."""
+        size, dt = box[2:] - box[:2], stamp - self.seen
+        if self.person is None:
+            self.size = size
+            return
+        self.size = self.size + (0.25 if dt < 0.25 else 1.0) * (size - self.size)
+        both = seen & np.isfinite(self.person.keypoints).all(axis=1)
+        if dt > 0 and both.sum() >= 4:
+            step = np.median(keypoints[both] - self.person.keypoints[both], axis=0)
+            self.image_velocity = 0.5 * self.image_velocity + 0.5 * step / dt
 
 
 class Tracker:
@@ -151,10 +169,8 @@ class Tracker:
 
     def _measure(self, track, o, i, stamp):
         """Give track its observation i."""
-        before, dt = track.person, stamp - track.seen
-        if before is not None and dt > 0:
-            step = ((o.box[i, :2] + o.box[i, 2:]) - (before.box[:2] + before.box[2:])) / 2
-            track.keypoint_velocity = 0.5 * track.keypoint_velocity + 0.5 * step / dt
+        seen = o.keypoint_confidence[i] > self.options.seen
+        track.follow(o.box[i], o.keypoints[i], seen, stamp)
         joints, covariance = o.joints[i], o.covariance[i]
         if np.isfinite(joints).all():
             if track.filters is None:
@@ -165,7 +181,6 @@ class Tracker:
             track.filters = None
         f = track.filters
         track.seen = stamp
-        hidden = (o.keypoint_confidence[i] <= self.options.seen).sum()
         track.person = Person(
             id=track.name, confidence=float(o.confidence[i]), box=o.box[i],
             keypoints=o.keypoints[i], keypoint_confidence=o.keypoint_confidence[i],
@@ -174,7 +189,7 @@ class Tracker:
             covariance=covariance if f is None else f.covariance,
             source=o.source[i], scale_source=ScaleSource(int(o.scale_source[i])),
             log_likelihood=float(o.log_likelihood[i]),
-            age=stamp - track.born, matched=True, occluded=bool(hidden >= NUM_JOINTS // 3))
+            age=stamp - track.born, matched=True, occluded=bool((~seen).sum() >= NUM_JOINTS // 3))
         if f is not None:
             track.person.velocity = f.velocity.copy()
             track.person.velocity_covariance = f.velocity_covariance.copy()
