@@ -10,8 +10,14 @@ import os
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, SetEnvironmentVariable
 from launch.conditions import IfCondition
-from launch.substitutions import EnvironmentVariable, LaunchConfiguration, PathJoinSubstitution
+from launch.substitutions import (
+    EnvironmentVariable,
+    LaunchConfiguration,
+    PathJoinSubstitution,
+    PythonExpression,
+)
 from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 
@@ -44,7 +50,12 @@ def generate_launch_description():
         Node(package='lifting_ros', executable='pose', name=LaunchConfiguration('name'),
              output='screen',
              parameters=[LaunchConfiguration('params'),
-                         {'device': LaunchConfiguration('device')}],
+                         {'device': LaunchConfiguration('device'),
+                          # RViz turns about z: a child of the images' frame with z up, so that
+                          # people stand; the robot's own tree is not touched
+                          'view_frame': ParameterValue(PythonExpression(
+                              ["'people_view' if '", LaunchConfiguration('rviz'),
+                               "' == 'true' else ''"]), value_type=str)}],
              remappings=[('image', LaunchConfiguration('image')),
                          ('camera_info', LaunchConfiguration('camera_info'))]),
         Node(package='rviz2', executable='rviz2', name='rviz', output='log',

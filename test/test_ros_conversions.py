@@ -323,9 +323,11 @@ def test_without_tf_packages_there_is_no_broadcaster(monkeypatch):
     monkeypatch.setattr(compat, 'tf2_ros', None)
     monkeypatch.setattr(compat, 'TFMessage', None)
     assert compat.transform_broadcaster(None) is None
-    real = types.SimpleNamespace(TransformBroadcaster=lambda node: ('real', node))
+    real = types.SimpleNamespace(TransformBroadcaster=lambda node: ('real', node),
+                                 StaticTransformBroadcaster=lambda node: ('static', node))
     monkeypatch.setattr(compat, 'tf2_ros', real)
     assert compat.transform_broadcaster(7) == ('real', 7)
+    assert compat.transform_broadcaster(7, static=True) == ('static', 7)
 
 
 def test_seconds_keep_a_millisecond():

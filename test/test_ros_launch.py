@@ -31,7 +31,7 @@ NAMES = {
     'launch.conditions': ('IfCondition',),
     'launch.launch_description_sources': ('PythonLaunchDescriptionSource',),
     'launch.substitutions': ('EnvironmentVariable', 'LaunchConfiguration',
-                             'PathJoinSubstitution'),
+                             'PathJoinSubstitution', 'PythonExpression'),
     'launch_ros': (), 'launch_ros.actions': ('Node',),
     'launch_ros.substitutions': ('FindPackageShare',),
     'launch_ros.parameter_descriptions': ('ParameterValue',),
@@ -88,6 +88,9 @@ def test_pose_launch_starts_node_and_rviz(monkeypatch):
     assert {'image', 'camera_info', 'rviz', 'params', 'profile'} <= {
         e.args[0] for e in of(entities, 'DeclareLaunchArgument')}
     pose, rviz = of(entities, 'Node')
+    from lifting_ros.ros.parameters import BY_NAME
+
+    assert set(pose.kwargs['parameters'][1]) <= set(BY_NAME)
     assert [to.args[0] for _, to in pose.kwargs['remappings']] == [
         name for name, _ in pose.kwargs['remappings']] == ['image', 'camera_info']
     assert rviz.kwargs['package'] == 'rviz2' and rviz.kwargs['condition'].args[0].args == ('rviz',)
@@ -113,6 +116,7 @@ def test_rviz_shows_the_node_s_topics():
     displays = config['Visualization Manager']['Displays']
     topics = {d['Class'].split('/')[1]: d['Topic']['Value'] for d in displays if 'Topic' in d}
     assert topics == {'MarkerArray': '/pose/markers', 'Image': '/pose/image_annotated'}
+    assert config['Visualization Manager']['Global Options']['Fixed Frame'] == 'people_view'
     assert 'rviz_default_plugins/TF' in {d['Class'] for d in displays}
 
 

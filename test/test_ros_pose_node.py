@@ -15,6 +15,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 import rclpy
 from rcl_interfaces.msg import Parameter, ParameterType
 from rcl_interfaces.srv import DescribeParameters, SetParameters
+from scipy.spatial.transform import Rotation
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image
 from visualization_msgs.msg import Marker, MarkerArray
@@ -336,7 +337,7 @@ def one_image(people):
 def test_transforms_of_people(node, monkeypatch):
     sent = []
     monkeypatch.setattr(compat, 'transform_broadcaster',
-                        lambda n: SimpleNamespace(sendTransform=sent.extend))
+                        lambda n, static=False: SimpleNamespace(sendTransform=sent.extend))
     node._on_image(one_image(1), {})
     assert not sent  # no calibration yet: no positions, no frames
     node._on_camera_info(fill_camera_info(CameraInfo(), Camera([[50, 0, 9], [0, 50, 9],
@@ -349,12 +350,32 @@ def test_transforms_of_people(node, monkeypatch):
     assert math.isclose(q.x**2 + q.y**2 + q.z**2 + q.w**2, 1.0)
 
 
+def test_view_frame_is_upright_and_said_once(node, monkeypatch):
+    sent = []
+    monkeypatch.setattr(compat, 'transform_broadcaster',
+                        lambda n, static=False: SimpleNamespace(sendTransform=sent.extend))
+    up = np.array([0.0, -math.cos(0.3), -math.sin(0.3)])  # looking down by 0.3 rad
+    node.set_parameters([rclpy.Parameter('view_frame', value='people_view'),
+                         rclpy.Parameter('up', value=(2 * up).tolist())])
+    for _ in range(2):
+        node._on_image(one_image(0), {})
+    (t,) = sent
+    assert (t.header.frame_id, t.child_frame_id) == ('eye', 'people_view')
+    q = t.transform.rotation
+    axes = Rotation.from_quat([q.x, q.y, q.z, q.w]).as_matrix()
+    assert np.allclose(axes[:, 2], up)
+    assert np.allclose(axes[:, 0], [0, -math.sin(0.3), math.cos(0.3)])
+    node.set_parameters([rclpy.Parameter('up', value=[0.0, 0.0, 0.0])])
+    node._on_image(one_image(0), {})
+    assert len(sent) == 2
+
+
 def test_without_tf_packages_the_node_goes_on(node, monkeypatch, capfd):
-    monkeypatch.setattr(compat, 'transform_broadcaster', lambda n: None)
+    monkeypatch.setattr(compat, 'transform_broadcaster', lambda n, static=False: None)
     for _ in range(3):
         node._on_image(one_image(1), {})
     assert node._problem is None and node._processed == 3
-    assert ''.join(capfd.readouterr()).count('publish_tf is set') == 1
+    assert ''.join(capfd.readouterr()).count('transforms are asked for') == 1
 
 
 def test_stamps_that_stand_still_are_named_once(node, capfd):

@@ -41,19 +41,24 @@ def quaternion_from_matrix(matrix):
 
 
 class _Broadcaster:
-    """What tf2_ros.TransformBroadcaster does: TFMessage on /tf, reliable, depth 100."""
+    """What tf2_ros' broadcasters do: TFMessage on /tf, or latched on /tf_static."""
 
-    def __init__(self, node):
-        from rclpy.qos import QoSProfile
+    def __init__(self, node, static):
+        from rclpy.qos import DurabilityPolicy, QoSProfile
 
-        self._publisher = node.create_publisher(TFMessage, '/tf', QoSProfile(depth=100))
+        profile = QoSProfile(depth=100)
+        if static:
+            profile = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self._publisher = node.create_publisher(TFMessage, '/tf_static' if static else '/tf',
+                                                profile)
 
     def sendTransform(self, transforms):  # noqa: N802 (tf2_ros' name)
         self._publisher.publish(TFMessage(transforms=list(transforms)))
 
 
-def transform_broadcaster(node):
+def transform_broadcaster(node, static=False):
     """Return a broadcaster of transforms; None where neither tf2_ros nor tf2_msgs is there."""
     if tf2_ros is not None:
-        return tf2_ros.TransformBroadcaster(node)
-    return None if TFMessage is None else _Broadcaster(node)
+        return (tf2_ros.StaticTransformBroadcaster if static
+                else tf2_ros.TransformBroadcaster)(node)
+    return None if TFMessage is None else _Broadcaster(node, static)

@@ -70,6 +70,9 @@ PARAMETERS = (
               '(x right, y down, z forward); [0, -1, 0] for a level camera, all 0: not known.'),
     Parameter('publish_tf', False, 'Broadcast the frame body_<id> of each person at its pelvis '
               '(x forward, y left, z to the head). Needs tf2_ros.'),
+    Parameter('view_frame', '', 'Name of a frame to broadcast once at the camera, with x ahead, y '
+              'left and z up (by the parameter up): viewers turn about z. Empty: none. Needs '
+              'tf2_ros.'),
     Parameter('marker_lifetime', 0.5, 'Seconds after which RViz drops a marker that is not '
               'renewed.', 0.05, 10.0),
     Parameter('camera_info_wait', 1.0, 'Seconds from the first image after which the lack of '

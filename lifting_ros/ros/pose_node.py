@@ -6,7 +6,6 @@ import traceback
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import TransformStamped
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.node import Node
 from rclpy.subscription import Subscription
@@ -17,10 +16,11 @@ from ..camera import Camera, CameraError
 from ..drawing import draw_people
 from ..msg import SkeletonArray, SkeletonModel
 from ..pipeline import Pipeline
-from . import compat, parameters, qos, spin, statistics
+from . import parameters, qos, spin, statistics
 from .conversions import seconds, to_array, to_camera, to_model
 from .images import ImageError, fill, to_bgr
 from .markers import Markers
+from .transforms import Transforms
 
 
 def load_pipeline(values):
@@ -59,7 +59,7 @@ class PoseNode(Node):
         self._take(values)
         self.add_on_set_parameters_callback(self._on_parameters)
         self._markers = Markers()
-        self._broadcaster = None
+        self._transforms = Transforms(self)
         self._info, self._camera, self._camera_problem = None, None, None
         self._camera_key, self._first_image, self._said = None, None, set()
         self._frames, self._bad, self._processed = statistics.FrameCounter(), 0, 0
@@ -200,26 +200,14 @@ class PoseNode(Node):
         if self._annotated.get_subscription_count():
             picture = draw_people(np.ascontiguousarray(image), people)
             self._annotated.publish(fill(Image(header=msg.header), picture))
+        told = True
+        if self._values['view_frame']:
+            told = self._transforms.view(msg.header, self._values['view_frame'], self._up)
         if self._values['publish_tf']:
-            self._broadcast(out)
-
-    def _broadcast(self, out):
-        if self._broadcaster is None:
-            self._broadcaster = compat.transform_broadcaster(self)
-            if self._broadcaster is None:
-                self._once('tf', 'error', 'publish_tf is set, but neither tf2_ros nor tf2_msgs '
-                           'is installed: no transforms')
-                return
-        transforms = []
-        for skeleton in out.skeletons:
-            p, q = skeleton.root.pose.position, skeleton.root.pose.orientation
-            if np.isfinite((p.x, p.y, p.z, q.w)).all():
-                t = TransformStamped(header=out.header, child_frame_id=f'body_{skeleton.id}')
-                t.transform.translation.x, t.transform.translation.y = p.x, p.y
-                t.transform.translation.z, t.transform.rotation = p.z, q
-                transforms.append(t)
-        if transforms:
-            self._broadcaster.sendTransform(transforms)
+            told = self._transforms.people(out) and told
+        if not told:
+            self._once('tf', 'error', 'transforms are asked for (publish_tf, view_frame), but '
+                       'neither tf2_ros nor tf2_msgs is installed: there are none')
 
     # ----------------------------------------------------------------------------- diagnostics
     def _diagnose(self):

@@ -1,0 +1,66 @@
+"""What the node says on /tf: a frame for each person, and one to look at them from."""
+
+import numpy as np
+from geometry_msgs.msg import TransformStamped
+
+from ..lifting.frames import LEVEL, upright
+from . import compat
+
+
+class Transforms:
+    """Broadcasts transforms of a node, where the packages for that are installed."""
+
+    def __init__(self, node):
+        self._node, self._people, self._static, self._view = node, None, None, None
+
+    def people(self, skeletons):
+        """Broadcast body_<id> at each pelvis of a SkeletonArray.
+
+        Returns:
+            False where it cannot be done: neither tf2_ros nor tf2_msgs is installed.
+        """
+        if self._people is None:
+            self._people = compat.transform_broadcaster(self._node)
+            if self._people is None:
+                return False
+        transforms = []
+        for skeleton in skeletons.skeletons:
+            p, q = skeleton.root.pose.position, skeleton.root.pose.orientation
+            if np.isfinite((p.x, p.y, p.z, q.w)).all():
+                t = TransformStamped(header=skeletons.header,
+                                     child_frame_id=f'body_{skeleton.id}')
+                t.transform.translation.x, t.transform.translation.y = p.x, p.y
+                t.transform.translation.z, t.transform.rotation = p.z, q
+                transforms.append(t)
+        if transforms:
+            self._people.sendTransform(transforms)
+        return True
+
+    def view(self, header, name, up):
+        """Broadcast once a frame at the camera with x ahead, y left and z up, a child of the
+        images' frame: viewers turn about z, and people stand in it.
+
+        Args:
+            header: of an image.
+            name: of the frame.
+            up: (3,) against gravity in the optical frame, or None: a level camera.
+
+        Returns:
+            as :meth:`people`.
+        """
+        up = LEVEL if up is None else up
+        key = (header.frame_id, name, *np.round(up, 6))
+        if key == self._view:
+            return True
+        if self._static is None:
+            self._static = compat.transform_broadcaster(self._node, static=True)
+            if self._static is None:
+                return False
+        self._view = key
+        turn = np.eye(4)
+        turn[:3, :3] = upright(up[None], np.array([[0.0, 0, 1]]))[0].T
+        t = TransformStamped(header=header, child_frame_id=name)
+        q = t.transform.rotation
+        q.x, q.y, q.z, q.w = compat.quaternion_from_matrix(turn).tolist()
+        self._static.sendTransform([t])
+        return True
