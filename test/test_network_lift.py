@@ -39,6 +39,8 @@ def people(prior):
 def _lift(prior):
     lift = Lift(prior.modes, DIMS, HEADINGS).double()
     lift.set_prior(prior.mean, prior.basis, prior.psi + prior.skeleton_noise ** 2, prior.weight)
+    angle = torch.arange(HEADINGS, dtype=torch.float64) * (2 * np.pi / HEADINGS)
+    lift.turns = torch.stack((angle.cos(), angle.sin()), 1)     # those it ships are float32
     return lift
 
 

@@ -247,7 +247,7 @@ class Lift(nn.Module):
     def damping(self):
         """Prior precision of (a, T): one for the coefficients, next to none for the place."""
         return torch.cat((torch.ones_like(self.basis[0, :, 0, 0]),
-                          torch.full_like(self.mean[0, 0], 1e-5)))
+                          torch.full_like(self.mean[0, 0], 1e-6)))
 
     def columns(self):
         """[E | I | mu] per mode: (K, 17, 3, M + 4)."""

@@ -1,0 +1,211 @@
+"""Training: masks, exchanged sides, augmentation, and a tiny run that goes on where it stopped."""
+
+import numpy as np
+import pytest
+import torch
+
+from lifting_ros.network import BeliefNet, Config
+from lifting_ros.network.model import Maps
+from lifting_ros.skeleton import INDEX, MIRROR
+from lifting_ros.training.augment import Augment, make_crop
+from lifting_ros.training.losses import belief_loss, better_side, map_loss, pose_loss, targets
+from lifting_ros.training.mixture import Mixture
+from lifting_ros.training.network import Plan, Trainer
+from lifting_ros.training.photos import Labelled, held_out
+
+QUIET = Augment(scale=1e-9, shift=0, turn=0, any_turn=0, cut=0, occlude=0, colour=0, blur=0,
+                coarse=0, jpeg=0, noise=0, grey=0)
+
+
+def _person(rng, swap=False):
+    """A picture of coloured dots, one per joint."""
+    image = np.full((160, 140, 3), 40, np.uint8)
+    points = rng.uniform([30, 30], [110, 130], (17, 2))
+    for i, (x, y) in enumerate(points.round().astype(int)):
+        image[y - 3:y + 4, x - 3:x + 4] = (14 * i, 255 - 14 * i, (50 * i) % 255)
+    return Labelled('lspet', 'dots', image, points, np.full(17, 2), np.array([25., 25, 115, 135]),
+                    swap)
+
+
+def _mixture(count=3, batch=4, how=QUIET):
+    rng = np.random.default_rng(0)
+    people = [(_person(rng), np.ones(21)) for _ in range(count)]
+    return Mixture({'lspet': people, 'coco': people[:2]}, [], batch, seed=0, how=how)
+
+
+def _trainer(**plan):
+    torch.manual_seed(0)
+    model = BeliefNet(Config(channels=8, layers=1))
+    return Trainer(model, Plan(**{'steps': 40, 'batch': 4, 'size': 64, 'last_size': 96,
+                                  'switch': 0.5, 'warm': 2, 'whole': 0, 'rate': 4.0, **plan}),
+                   _mixture())
+
+
+def test_targets_are_where_the_keypoints_are():
+    places = torch.tensor([[[41.5, 21.5], [np.nan, np.nan]]])
+    map_, empty = targets(places, torch.tensor([[0.6, 1.0]]), 16, 16)[0]
+    assert map_.flatten().argmax().item() == 5 * 16 + 10          # cell (10, 5): 4 x 10 + 1.5
+    assert map_.max().item() == pytest.approx(0.6)
+    assert empty.max() == 0
+
+
+def test_place_is_least_at_the_truth():
+    target = targets(torch.tensor([[[33.5, 33.5]]]), torch.ones(1, 1), 16, 16)
+    known = torch.ones(1, 1, dtype=torch.bool)
+    right, _ = map_loss(torch.log(target + 1e-6), target, known)
+    wrong, _ = map_loss(torch.log(target.roll(3, 3) + 1e-6), target, known)
+    p = (target / target.sum()).flatten()
+    assert right.item() == pytest.approx(-(p * torch.log(p + 1e-12)).sum().item(), abs=0.01)
+    assert wrong > right + 1
+
+
+def _maps(logits):
+    n, _, h, w = logits.shape
+    return Maps([logits], torch.zeros(n, 4, h, w), torch.zeros(n, 17, 2), None, [], [], [])
+
+
+def test_masked_joints_have_no_gradient():
+    rng = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 18, 16, 16, generator=rng, requires_grad=True)
+    points = torch.rand(2, 21, 2, generator=rng) * 60
+    known = torch.ones(2, 21, dtype=torch.bool)
+    known[0, [3, 9]] = False
+    points[0, [3, 9]] = float('nan')
+    loss, _ = belief_loss(_maps(logits), points, known.float(), known, torch.ones(2, 21))
+    loss.backward()
+    grad = logits.grad[:, :17].abs().sum((2, 3))
+    assert (grad[0, [3, 9]] == 0).all() and (grad[1] > 0).all()
+    assert torch.isfinite(loss) and (grad[0, [0, 1, 2]] > 0).all()
+
+
+def test_a_joint_out_of_sight_pulls_its_map_down_but_has_no_place():
+    logits = torch.zeros(1, 18, 16, 16, requires_grad=True)
+    known, belief = torch.ones(1, 21, dtype=torch.bool), torch.ones(1, 21)
+    belief[0, 5] = 0
+    loss, _ = belief_loss(_maps(logits), torch.full((1, 21, 2), 30.0), belief, known,
+                          torch.ones(1, 21))
+    loss.backward()
+    assert (logits.grad[0, 5] > 0).all()          # descent lowers every cell
+    assert logits.grad[0, 6].min() < 0            # and raises the truth of another joint
+
+
+def test_better_side_turns_only_what_may_be_turned():
+    rng = np.random.default_rng(1)
+    truth = torch.from_numpy(rng.uniform(10, 54, (2, 21, 2))).float()
+    known, belief = torch.ones(2, 21, dtype=torch.bool), torch.ones(2, 21)
+    logits = torch.log(targets(truth, belief, 16, 16) + 1e-4)
+    exchanged = truth.clone()
+    exchanged[:, :17] = truth[:, list(MIRROR)]
+    for swap, expected in ((torch.tensor([True, False]), (truth[0], exchanged[1])),
+                           (torch.tensor([False, False]), (exchanged[0], exchanged[1]))):
+        points, _, _ = better_side(logits, exchanged, belief, known, swap)
+        torch.testing.assert_close(points, torch.stack(expected))
+    points, _, _ = better_side(logits, truth, belief, known, torch.tensor([True, True]))
+    torch.testing.assert_close(points, truth)
+
+
+def test_pose_loss_knows_the_truth():
+    truth = torch.randn(3, 17, 3, generator=torch.Generator().manual_seed(0)) * 0.4
+    height = torch.tensor([1.6, 1.8, float('nan')])
+    lift = truth / torch.nan_to_num(height, nan=1.0)[:, None, None] + 5
+    assert pose_loss([lift], truth, height).item() == pytest.approx(1e-3, abs=1e-3)
+    lift[0, 4, 1] += 1.7
+    assert pose_loss([lift], truth, height) > 0.04
+    assert pose_loss([], truth, height) == 0
+
+
+@pytest.mark.parametrize('seed', range(6))
+def test_a_crops_labels_follow_its_picture(seed):
+    """The colour under each label is the joint's own, whatever the crop's turn and mirror."""
+    rng = np.random.default_rng(seed)
+    person = _person(rng)
+    how = Augment(colour=0, blur=0, coarse=0, jpeg=0, noise=0, grey=0, cut=0, occlude=0,
+                  any_turn=0.5)
+    crop = make_crop(rng, person, 192, how, [])
+    right = checked = 0
+    for j, (x, y) in enumerate(crop.keypoints[:17]):
+        original = MIRROR[j] if crop.mirrored else j
+        if 3 < x < 188 and 3 < y < 188:
+            checked += 1
+            colour = crop.image[int(round(y)), int(round(x))].astype(int)
+            wanted = np.array([14 * original, 255 - 14 * original, (50 * original) % 255])
+            right += np.abs(colour - wanted).max() < 12
+    assert checked >= 8 and right >= checked - 4       # dots may cover one another
+    assert crop.known[:17].all() and not crop.known[17:].any()
+
+
+def test_what_is_cut_or_covered_is_less_believed():
+    rng = np.random.default_rng(3)
+    person = _person(rng)
+    how = Augment(cut=1.0, occlude=1.0)
+    crops = [make_crop(rng, person, 96, how, []) for _ in range(20)]
+    belief = np.concatenate([c.belief[:17] for c in crops])
+    assert set(np.unique(belief)) == {0.0, 0.6, 1.0}
+    for crop in crops:
+        x, y = crop.keypoints[:17].T
+        outside = (x < -0.5) | (y < -0.5) | (x > 95.5) | (y > 95.5)
+        assert (crop.belief[:17][outside] == 0).all()
+
+
+def test_batches_depend_on_the_step_alone():
+    mixture = _mixture(how=Augment())
+    a, b, c = mixture(5, 64), mixture(5, 64), mixture(6, 64)
+    assert torch.equal(a['image'], b['image']) and torch.equal(a['belief'], b['belief'])
+    assert not torch.equal(a['image'], c['image'])
+    assert a['image'].shape == (4, 3, 64, 64) and a['weight'].shape == (4, 21)
+
+
+def test_tiny_training_learns_and_goes_on_where_it_stopped(tmp_path):
+    torch.use_deterministic_algorithms(True)
+    try:
+        trainer = _trainer()
+        losses = [trainer.step()['loss'] for _ in range(16)]
+        assert np.mean(losses[-3:]) < 0.95 * np.mean(losses[:3])
+        trainer.save(tmp_path / 'checkpoint.pt')
+        expected = [trainer.step()['loss'] for _ in range(2)]
+        again = _trainer()
+        again.load(tmp_path / 'checkpoint.pt')
+        assert again.done == 16
+        assert [again.step()['loss'] for _ in range(2)] == pytest.approx(expected, rel=1e-4)
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def test_first_layers_stay_and_the_average_follows():
+    trainer = _trainer()
+    before = {n: p.clone() for n, p in trainer.model.named_parameters()}
+    for _ in range(3):
+        trainer.step()
+    moved = {n for n, p in trainer.model.named_parameters() if not torch.equal(p, before[n])}
+    assert not any(n.startswith(('trunk.conv1', 'trunk.block0', 'trunk.block2')) for n in moved)
+    assert any(n.startswith('trunk.block9') for n in moved)
+    assert any(n.startswith('stages.') for n in moved)
+    name = 'trunk.block9.dw.weight'
+    mean = dict(trainer.average.named_parameters())[name]
+    assert not torch.equal(mean, before[name])
+
+
+def test_rate_rises_then_falls():
+    trainer = _trainer(warm=4, steps=40)
+    rates = [trainer.rate(s) for s in range(41)]
+    assert rates[0] < rates[3] and max(rates) <= 4 and rates[40] == pytest.approx(0.08)
+    assert all(a >= b for a, b in zip(rates[4:], rates[5:]))
+    assert trainer.size(0) == 64 and trainer.size(30) == 96
+
+
+def test_kept_out_photos_are_kept_out_by_name():
+    names = [f'im{i:05d}.webp' for i in range(4000)]
+    kept = [n for n in names if held_out('lspet', n)]
+    assert 0.04 < len(kept) / len(names) < 0.067
+    assert kept == [n for n in names if held_out('lspet', n)]
+    assert INDEX['pelvis'] == 0
+
+
+def test_training_never_sees_what_is_kept_out(shared):
+    from lifting_ros.training import photos
+    data = shared / 'data' / 'photos'
+    seen = {p.photo for p in photos.coco(data, False)}
+    kept = {p.photo for p in photos.coco(data, True)}
+    assert len(kept) >= 40 and not seen & kept
+    assert not {p.photo for p in photos.lspet(data, False, 200)} & {
+        p.photo for p in photos.lspet(data, True, 20)}
