@@ -143,9 +143,10 @@ def draw_balanced(poses, n, rng, power=0.35):
 def reproportion(joints, rng, strength=1.0):
     """The same poses on bodies of other proportions and other joint definitions.
 
-    Hips are widened and shoulders narrowed towards what other capture systems and annotators
-    mean by them, limbs are lengthened and shortened alike on both sides, the neck is raised or
-    lowered, and head top and nose are moved: everything by a random amount a pose.
+    Hips are widened, shoulders narrowed and lowered and arms shortened towards what other
+    capture systems, body models and annotators mean by them, limbs are lengthened and shortened
+    alike on both sides, the neck is raised or lowered, and head top and nose are moved:
+    everything by a random amount a pose.
 
     Args:
         joints: (N, 17, 3) metres, z up.
@@ -165,7 +166,9 @@ def reproportion(joints, rng, strength=1.0):
     pelvis = joints[:, PELVIS]
     trunk = joints[:, NECK] - pelvis
     trunk_new = trunk * factor(0.05)
-    thigh, shin, upper, fore = factor(0.05), factor(0.05), factor(0.06), factor(0.06)
+    thigh, shin = factor(0.05), factor(0.05)
+    # arms of the captures are long: forearms 0.17 statures, elsewhere 0.14 to 0.15
+    upper, fore = 0.965 * factor(0.06), 0.92 * factor(0.07)
     hips = joints[:, _LIMB['left']['hip']] - joints[:, _LIMB['right']['hip']]
     hips_wide = np.linalg.norm(hips, axis=1, keepdims=True)
     hips_new = size * np.clip(0.130 + strength * 0.022 * rng.standard_normal((n, 1)), 0.08, 0.19)
@@ -174,8 +177,9 @@ def reproportion(joints, rng, strength=1.0):
     wide_new = size * np.clip(0.212 + strength * 0.022 * rng.standard_normal((n, 1)), 0.15, 0.28)
     up = trunk / np.linalg.norm(trunk, axis=1, keepdims=True)
     neck_new = pelvis + trunk_new
-    out[:, NECK] = neck_new + up * size * strength * rng.uniform(-0.012, 0.03, (n, 1))
-    shoulder_drop = up * size * strength * rng.uniform(-0.015, 0.015, (n, 1))
+    out[:, NECK] = neck_new + up * size * strength * rng.uniform(-0.01, 0.03, (n, 1))
+    # captures have the shoulders 5 cm over the neck, bodies and annotators 5 cm under it
+    shoulder_drop = up * size * strength * rng.uniform(-0.055, 0.01, (n, 1))
     hip_drop = up * size * strength * rng.uniform(-0.015, 0.015, (n, 1))
     for side, sign in (('left', 0.5), ('right', -0.5)):
         j = _LIMB[side]
@@ -196,10 +200,11 @@ def reproportion(joints, rng, strength=1.0):
     head = joints[:, _TOP] - joints[:, NECK]
     nose = joints[:, _NOSE] - joints[:, NECK]
     base = neck_new
-    out[:, _TOP] = base + head * (1 + strength * rng.uniform(-0.18, 0.12, (n, 1)))
+    out[:, _TOP] = base + head * (1 + strength * rng.uniform(-0.15, 0.25, (n, 1)))
     across = head / np.linalg.norm(head, axis=1, keepdims=True)
     along = (nose * across).sum(1, keepdims=True) * across
-    out[:, _NOSE] = (base + along * (1 + strength * rng.uniform(-0.15, 0.15, (n, 1)))
-                     + (nose - along) * (1 + strength * rng.uniform(-0.5, 0.5, (n, 1))))
+    # the captures' nose is made up, and 5 cm too high: half-way to the head's top is usual
+    out[:, _NOSE] = (base + along * (1 + strength * rng.uniform(-0.5, 0.05, (n, 1)))
+                     + (nose - along) * (1 + strength * rng.uniform(-0.2, 0.6, (n, 1))))
     out[:, SPINE] = (out[:, PELVIS] + out[:, NECK]) / 2
     return out
