@@ -1,8 +1,8 @@
 """``lifting-ros train network``: train the belief-map network on photographs."""
 
 import copy
-import ctypes
 import csv
+import ctypes
 import json
 import logging
 import math
