@@ -16,6 +16,7 @@ COMMANDS = {
     ('eval', '2d'): ('lifting_ros.evaluation.keypoints2d', 'PCK and OKS on photographs'),
     ('eval', '3d'): ('lifting_ros.evaluation.lift3d', 'joint errors and coverage in 3D'),
     ('eval', 'demo'): ('lifting_ros.evaluation.demo', 'the demo clip against its truth'),
+    ('export',): ('lifting_ros.network.command', 'the network as an ONNX or TorchScript file'),
     ('bench',): ('lifting_ros.evaluation.bench', 'speed, beside plain references and peers'),
 }
 

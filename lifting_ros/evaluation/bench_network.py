@@ -7,67 +7,86 @@ import numpy as np
 import torch
 
 from ..network import Estimator
+from .bench_pipeline import synthetic_frame
 from .peers import peers
 
-_BATCHES = (1, 4, 16)
-_SIZES = {'image': (480, 640), 'box': (250.0, 60.0, 390.0, 440.0)}
+BATCHES = (1, 2, 4, 8, 16)
+_BOX = (250.0, 60.0, 390.0, 440.0)
 
 
-def _milliseconds(call, cuda, least=8, seconds=1.5):
-    """Median time of a call in ms, after two to warm up."""
-    def done():
-        if cuda:
-            torch.cuda.synchronize()
-    for _ in range(2):
+def _milliseconds(call, cuda=False, warm=3, least=15, seconds=2.0):
+    """Median time of a call in ms, after some to warm up; on CUDA measured by events."""
+    for _ in range(warm):
         call()
-    done()
     times, end = [], time.perf_counter() + seconds
     while len(times) < least or time.perf_counter() < end:
-        began = time.perf_counter()
-        call()
-        done()
-        times.append(1e3 * (time.perf_counter() - began))
+        if cuda:
+            first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            torch.cuda.synchronize()
+            first.record()
+            call()
+            last.record()
+            torch.cuda.synchronize()
+            times.append(first.elapsed_time(last))
+        else:
+            began = time.perf_counter()
+            call()
+            times.append(1e3 * (time.perf_counter() - began))
     return float(np.median(times))
+
+
+def _ours(device):
+    """Name -> Estimator of every backend that this machine has."""
+    first = Estimator.from_pretrained(device=device)
+    networks = {f'ours ({first.backend})': first}
+    if first.backend != 'torch':
+        networks['ours (torch)'] = Estimator.from_pretrained(device=device, backend='torch')
+    return networks
 
 
 def measure(args):
     """Figures of the network on ``args.device`` with ``args.threads`` threads.
 
+    Every time is that of a picture and boxes to keypoints in the picture: cutting, the network
+    and decoding. Peers run on the CPU, the .tflite ones with one thread.
+
     Returns:
-        dict: ``crops`` name -> {batch: ms}, ``find`` name -> ms, ``parameters``, ``device``.
+        dict: ``crops`` name -> {batch: ms}, ``find`` name -> ms, ``peers`` name -> ms of one
+        crop, ``parameters``, ``device``, ``threads``.
     """
     torch.set_num_threads(args.threads)
-    rng = np.random.default_rng(0)
-    image = rng.integers(0, 255, (*_SIZES['image'], 3), dtype=np.uint8)
-    box = np.array([_SIZES['box']])
+    image, box = synthetic_frame(), np.array([_BOX])
     cuda = args.device == 'cuda'
-    first = Estimator.from_pretrained(device=args.device)
-    networks = {f'ours ({first.backend})': first}
-    if first.backend != 'torch':
-        networks['ours (torch)'] = Estimator.from_pretrained(device=args.device, backend='torch')
+    networks = _ours(args.device)
     crops, find = {}, {}
     for name, network in networks.items():
         crops[name] = {n: _milliseconds(partial(network.keypoints, image, box.repeat(n, 0)), cuda)
-                       for n in _BATCHES}
-        find[name] = _milliseconds(lambda e=network: e.find(image), cuda)
+                       for n in BATCHES}
+        find[name] = _milliseconds(partial(network.find, image), cuda)
+    others = {}
     if args.peers:
-        for name, peer in peers(None, args.peers).items():
-            crops[name] = {1: _milliseconds(lambda p=peer: p(image, box[0]), False)}
-    return {'device': str(first.device), 'threads': args.threads, 'crops': crops, 'find': find,
+        # movenet_lightning.npz: beside the .tflite files, or in the folder weights beside theirs
+        places = (args.peers, args.peers.parent / 'weights')
+        npz = [p / 'movenet_lightning.npz' for p in places]
+        others = peers(next((p for p in npz if p.is_file()), None), args.peers)
+    first = next(iter(networks.values()))
+    name = torch.cuda.get_device_name() if cuda else 'cpu'
+    return {'device': name, 'threads': args.threads, 'crops': crops, 'find': find,
+            'peers': {name: _milliseconds(partial(peer, image, box[0]))
+                      for name, peer in others.items()},
             'parameters': sum(p.numel() for p in first.model.parameters())}
 
 
 def report(figures):
     """The figures as text."""
     lines = [f'{figures["parameters"] / 1e6:.2f} million parameters, on {figures["device"]}, '
-             f'{figures["threads"]} threads; ms with cutting the crop and decoding']
+             f'{figures["threads"]} thread(s); ms, median, with cutting the crops and decoding']
     for name, times in figures['crops'].items():
-        lines.append(f'  {name:24s}' + '  '.join(f'{n} crops {ms:.1f}'
-                                                 for n, ms in times.items()))
-    for name, ms in figures['find'].items():
-        lines.append(f'  {name:24s}finding people in 640x480 {ms:.1f}')
-    ours = next(iter(figures['crops'].values()))[1]
-    for name, times in figures['crops'].items():
-        if not name.startswith('ours'):
-            lines.append(f'  ours takes {ours / times[1]:.2f} times as long as {name}')
+        lines.append(f'{name:22}  ' + '  '.join(f'{n} crop{"s" * (n > 1)} {ms:.1f}'
+                                                for n, ms in times.items()))
+        lines.append(f'{"":22}  finding people in 640x480 {figures["find"][name]:.1f}')
+    for peer, ms in figures['peers'].items():
+        ratios = ', '.join(f'{name} takes {times[1] / ms:.2f} times as long'
+                           for name, times in figures['crops'].items())
+        lines.append(f'{peer:22}  1 crop {ms:.1f}  ({ratios})')
     return '\n'.join(lines)
