@@ -105,3 +105,34 @@ def test_peers_agree_on_a_person(shared):
     for points in said.values():
         error = np.linalg.norm(points - reference, axis=1)[list(LIMBS)]
         assert np.nanmedian(error) < 25
+
+
+def test_pck_and_oks_are_those_of_plain_loops(rng):
+    kappa = {'nose': .026, 'shoulder': .079, 'elbow': .072, 'wrist': .062, 'hip': .107,
+             'knee': .087, 'ankle': .089}
+    truth = rng.uniform(0, 200, (8, 17, 2))
+    found = truth + rng.normal(0, 20, (8, 17, 2))
+    labelled = rng.random((8, 17)) < 0.8
+    truth[~labelled] = np.nan
+    labelled[3], area = False, rng.uniform(5e3, 3e4, 8)
+    truth[3] = np.nan
+    hits = counted = 0
+    similar = []
+    for i in range(8):
+        shoulder, hip = INDEX['left_shoulder'], INDEX['right_hip']
+        terms = []
+        for name, j in INDEX.items():
+            kind = name.split('_')[-1]
+            if not labelled[i, j] or kind not in kappa:
+                continue
+            d2 = float(((found[i, j] - truth[i, j]) ** 2).sum())
+            terms.append(np.exp(-d2 / (2 * area[i] * (2 * kappa[kind]) ** 2)))
+            if kind != 'nose' and labelled[i, shoulder] and labelled[i, hip]:
+                torso = float(((truth[i, shoulder] - truth[i, hip]) ** 2).sum()) ** 0.5
+                counted += 1
+                hits += d2 ** 0.5 <= 0.2 * torso
+        similar.append(np.mean(terms) if terms else np.nan)
+    figures = pck_table(found, truth, labelled)
+    assert figures['joints'] == counted and figures['pck'] == pytest.approx(hits / counted)
+    assert 0.1 < hits / counted < 0.9
+    np.testing.assert_allclose(oks(found, truth, labelled, area), similar)

@@ -1,5 +1,8 @@
 """The network: shapes, start from MoveNet, decoding, weights file, estimator."""
 
+import copy
+import hashlib
+
 import cv2
 import numpy as np
 import pytest
@@ -241,3 +244,74 @@ def test_stage_one_starts_where_movenet_is(shared):
     at = [ORDERS['lifting_ros'].index(n) for n in names]
     error = np.linalg.norm(ours[0].numpy()[at] - theirs[at], axis=1)
     assert (sure[at] > 0.2).sum() >= 6 and np.median(error[sure[at] > 0.2]) < 4.0
+
+
+@pytest.mark.parametrize('people, height, width', [(1, 64, 96), (3, 96, 64), (3, 128, 128)])
+def test_shapes_of_crops_of_other_sizes(model, people, height, width):
+    with torch.no_grad():
+        maps = model(torch.zeros(people, 3, height, width))
+    h, w = height // 4, width // 4
+    assert [m.shape for m in maps.logits] == [(people, 18, h, w)] * 3
+    assert maps.projected[0].shape == maps.fused[0].shape == (people, 17, h, w)
+    assert all(torch.isfinite(m).all() for m in maps.logits + maps.lifts + maps.projected)
+
+
+def test_trust_of_one_leaves_the_belief(model):
+    sure = copy.deepcopy(model)
+    sure.fusion.data.fill_(40.0)
+    w = torch.sigmoid(sure.fusion)
+    assert (w == 1).all() and ((torch.sigmoid(model.fusion) > 0)
+                               & (torch.sigmoid(model.fusion) < 1)).all()
+    with torch.no_grad():
+        maps = sure(torch.randn(1, 3, 128, 128, generator=torch.Generator().manual_seed(2)))
+    for logits, fused in zip(maps.logits, maps.fused):
+        torch.testing.assert_close(fused, torch.sigmoid(logits[:, :17]), atol=1e-6, rtol=0)
+
+
+def test_a_point_of_the_image_is_where_the_transform_says():
+    rng = np.random.default_rng(3)
+    for _ in range(10):
+        point = rng.integers([60, 50], [240, 150])
+        image = np.zeros((200, 300, 3), np.uint8)
+        cv2.circle(image, point.tolist(), 4, (255, 255, 255), -1)
+        corner = point - rng.uniform(5, 60, 2)
+        box = np.concatenate((corner, point + rng.uniform(5, 60, 2)))
+        crops, scale, offset = cut(image, box[None], 192, 1.25)
+        on_device, _, _ = cut_on_device(normalise(image[None]), box[None], 192, 1.25)
+        for crop in (crops[0, ..., 0].astype(float), (on_device[0, 0].numpy() + 1)):
+            y, x = np.indices(crop.shape)
+            found = np.array([(crop * x).sum(), (crop * y).sum()]) / crop.sum()
+            np.testing.assert_allclose(found, scale[0] * point + offset[0], atol=0.2)
+
+
+def test_order_of_boxes_is_order_of_people(model):
+    estimator = Estimator(model, backend='torch')
+    rng = np.random.default_rng(6)
+    image = cv2.GaussianBlur(rng.integers(0, 255, (300, 400, 3), dtype=np.uint8), (0, 0), 5)
+    boxes = np.array([[100.0, 50, 220, 280], [10, 10, 90, 200], [300, 100, 380, 290]])
+    straight, turned = (estimator.keypoints(image, b) for b in (boxes, boxes[[2, 0, 1]]))
+    for name in ('xy', 'confidence', 'covariance'):
+        np.testing.assert_allclose(getattr(turned, name), getattr(straight, name)[[2, 0, 1]],
+                                   atol=1e-2, rtol=1e-3)
+    nobody = estimator.keypoints(image, np.zeros((0, 4)))
+    assert nobody.confidence.shape == (0, 17) and nobody.covariance.shape == (0, 17, 2, 2)
+
+
+@pytest.mark.parametrize('harm', ['missing', 'truncated', 'altered'])
+def test_harmed_weights_are_named_with_their_digests(tmp_path, model, harm):
+    path = tmp_path / 'network.safetensors'
+    weights.save(model, path)
+    good = path.read_bytes()
+    digest = hashlib.sha256(good).hexdigest()
+    (tmp_path / 'SHA256SUMS').write_text(f'{digest}  network.safetensors\n')
+    Estimator.from_pretrained(path, backend='torch')          # whole, it loads
+    bad = {'missing': None, 'truncated': good[:-5000],
+           'altered': good[:-100] + bytes([good[-100] ^ 1]) + good[-99:]}[harm]
+    path.unlink()
+    if bad is not None:
+        path.write_bytes(bad)
+    with pytest.raises(WeightsError) as error:
+        Estimator.from_pretrained(path)
+    assert str(path) in str(error.value) and digest in str(error.value)
+    if bad is not None:
+        assert hashlib.sha256(bad).hexdigest() in str(error.value)
