@@ -21,8 +21,8 @@ setup(
     package_data={'lifting_ros': ['weights/*']},
     python_requires='>=3.10',
     # No ROS names here: rclpy and the messages are no packages of the Python index.
-    install_requires=['numpy', 'opencv-python-headless', 'safetensors', 'scipy', 'torch==2.13.0',
-                      'tqdm'],
+    install_requires=['numpy', 'onnx', 'onnxruntime', 'opencv-python-headless', 'safetensors',
+                      'scipy', 'torch==2.13.0', 'tqdm'],
     extras_require={
         'test': ['pytest', 'ruff'],
         'bags': ['rosbags'],
