@@ -102,7 +102,8 @@ if ! is_done "$venv/.stamp-packages" "$want"; then
 import importlib.util
 import re
 names = dict(numpy='numpy', scipy='scipy', cv2='opencv-python-headless', tqdm='tqdm',
-             safetensors='safetensors', rosbags='rosbags', pytest='pytest', ruff='ruff',
+             safetensors='safetensors', onnxruntime='onnxruntime', rosbags='rosbags',
+             pytest='pytest', ruff='ruff',
              matplotlib='matplotlib', PIL='pillow', jinja2='Jinja2', networkx='networkx',
              sympy='sympy', filelock='filelock', fsspec='fsspec')
 for module, package in names.items():
