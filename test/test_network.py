@@ -315,3 +315,11 @@ def test_harmed_weights_are_named_with_their_digests(tmp_path, model, harm):
     assert str(path) in str(error.value) and digest in str(error.value)
     if bad is not None:
         assert hashlib.sha256(bad).hexdigest() in str(error.value)
+
+
+def test_the_fainter_the_map_the_wider_the_covariance():
+    from lifting_ros.network.decode import calibrated
+    eye = torch.eye(2).expand(1, 4, 2, 2)
+    out = calibrated(eye, torch.tensor([[0.0, 0.1, 0.25, 0.5]]))[0, :, 0, 0]
+    torch.testing.assert_close(out[2:], torch.tensor([1.0, 0.5]))
+    assert out[1] == pytest.approx(2.5) and torch.isfinite(out).all() and out[0] > out[1]

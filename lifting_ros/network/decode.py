@@ -6,6 +6,25 @@ _WINDOW = 5     # cells about the maximum for the position
 _SPREAD = 17    # cells about the maximum for the covariance
 
 
+#: Confidence at which a map's second moments are as wide as the keypoint's error is; below it the
+#: error is wider, in proportion (measured on rendered people that were kept out of training).
+_FAIR = 0.25
+_MOST = 30.0
+
+
+def calibrated(covariance, confidence):
+    """Covariance that holds its promise: a faint map is wrong more often than it is wide.
+
+    Args:
+        covariance: (N, J, 2, 2) second moments; confidence: (N, J).
+
+    Returns:
+        (N, J, 2, 2).
+    """
+    factor = (_FAIR / confidence.clamp(min=1e-3)).clamp(max=_MOST)
+    return covariance * factor[..., None, None]
+
+
 def _patches(belief, index, size):
     n, j, h, w = belief.shape
     half = size // 2

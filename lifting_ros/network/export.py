@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from .decode import decode
+from .decode import calibrated, decode
 
 OPSET = 17
 
@@ -31,7 +31,8 @@ class CropGraph(nn.Module):
     def forward(self, x):
         """See the class."""
         logits = self.model(x).logits[-1][:, :17]
-        return decode(torch.sigmoid(logits))
+        xy, confidence, covariance = decode(torch.sigmoid(logits))
+        return xy, confidence, calibrated(covariance, confidence)
 
 
 class WholeGraph(nn.Module):
