@@ -71,6 +71,7 @@ def test_figures_are_right(rng):
     assert s['rate_hz'] == pytest.approx(8 / 0.9, abs=0.01)
     assert s['latency_ms']['p50'] == pytest.approx(15.0, abs=0.01)
     assert s['processing_ms']['p99'] == pytest.approx(18.92, abs=0.05)
+    assert s['waiting_ms']['p50'] == pytest.approx(0.0, abs=0.01)
     assert s['people_max'] == 2 and s['people_mean'] == pytest.approx(16 / 9, abs=1e-3)
     assert s['joint_error_mm'] == pytest.approx(16.0, abs=0.1)
     assert s['root_error_m'] == pytest.approx(0.25, abs=1e-3)
@@ -83,8 +84,12 @@ def test_figures_are_right(rng):
 def test_drift_is_last_less_first():
     recording = Recording()
     for n in range(300):
-        add(recording, 10**18 + 10**8 * n, [], 10 if n < 150 else 14)
-    assert summarise(recording)['latency_drift_ms'] == pytest.approx(4.0, abs=0.01)
+        stamp = 10**18 + 10**8 * n
+        add(recording, stamp, [], 10 if n < 150 else 14)
+        recording.received[stamp] += 10_000 * n  # waiting grows by 0.01 ms a frame
+    s = summarise(recording)
+    assert s['latency_drift_ms'] == pytest.approx(6.0, abs=0.1)
+    assert s['waiting_drift_ms'] == pytest.approx(2.0, abs=0.1)
 
 
 def test_a_run_without_answers_is_reported(tmp_path, capsys):

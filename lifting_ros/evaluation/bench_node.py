@@ -37,5 +37,7 @@ def report(figures):
              f'{node.get("overhead p50 (ms)")} ms']
     if figures['latency_drift_ms'] is not None:
         lines.append('median latency of the last 10 s less that of the first: '
-                     f'{figures["latency_drift_ms"]} ms')
+                     f'{figures["latency_drift_ms"]} ms; of that transport and waiting for the '
+                     f'frame before {figures["waiting_drift_ms"]} ms '
+                     f'(p50 {figures["waiting_ms"]["p50"]}, p99 {figures["waiting_ms"]["p99"]})')
     return '\n'.join(lines)

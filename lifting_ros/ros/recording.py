@@ -28,7 +28,7 @@ class Recording:
         self.images = 0
         self.people = {}      # stamp -> list of Person
         self.received = {}    # stamp -> ns
-        self.processing = []  # s
+        self.processing = {}  # stamp -> s in the node
         self.node = {}        # what the node said last of itself on /diagnostics
         self.out_of_order = 0
         self._last = None
@@ -47,7 +47,7 @@ class Recording:
         self._last = stamp
         self.people[stamp] = [to_person(s) for s in msg.skeletons]
         self.received[stamp] = now
-        self.processing.append(msg.processing_latency)
+        self.processing[stamp] = msg.processing_latency
 
 
 def _load(path):
@@ -68,6 +68,7 @@ def summarise(recording, sent=None):
     """
     stamps = np.array(sorted(recording.received), dtype=np.int64)
     latency = 1e-6 * np.array([recording.received[s] - s for s in stamps.tolist()])
+    work = 1e3 * np.array([recording.processing[s] for s in stamps.tolist()])
     frames_in = len(sent['stamp']) if sent is not None else recording.images
     counts = [len(recording.people[s]) for s in stamps.tolist()]
     span = 1e-9 * (stamps[-1] - stamps[0]) if len(stamps) > 1 else float('nan')
@@ -76,6 +77,10 @@ def summarise(recording, sent=None):
         return round(float(np.percentile(values, q)), 2) if len(values) else None
 
     return {
+        # what is not the node's own work: transport, and waiting for the frame before. A queue
+        # would show here, also where the machine's load changes during the run
+        'waiting_ms': {f'p{q}': percentile(latency - work, q) for q in (50, 90, 99)},
+        'waiting_drift_ms': _drift(stamps, latency - work),
         'latency_drift_ms': _drift(stamps, latency), 'node': recording.node,
         'frames_in': int(frames_in), 'frames_out': len(stamps),
         'frames_dropped': int(frames_in - len(stamps)),
@@ -87,8 +92,7 @@ def summarise(recording, sent=None):
         'frames_with_people': round(float(np.mean([c > 0 for c in counts])), 4) if counts
         else None,
         'latency_ms': {f'p{q}': percentile(latency, q) for q in (50, 90, 99)},
-        'processing_ms': {f'p{q}': percentile(1e3 * np.array(recording.processing), q)
-                          for q in (50, 90, 99)},
+        'processing_ms': {f'p{q}': percentile(work, q) for q in (50, 90, 99)},
     }
 
 
