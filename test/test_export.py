@@ -98,7 +98,7 @@ def test_onnx_estimator_is_torchs(file, onnx_run):
         np.testing.assert_allclose(a.confidence, b.confidence, atol=1e-3)
         # noise is no person: a map whose second peak is as high as its first may have either
         clear = _clear(two, image, some)
-        assert clear.mean() > 0.5
+        assert clear.mean() > 0.25
         assert np.abs(a.xy - b.xy)[clear].max() < 0.5
         np.testing.assert_allclose(a.covariance[clear], b.covariance[clear], rtol=0.02, atol=0.5)
     for a, b in zip(one.find(image, 0.05), two.find(image, 0.05)):

@@ -14,7 +14,7 @@ BATCHES = (1, 2, 4, 8, 16)
 _BOX = (250.0, 60.0, 390.0, 440.0)
 
 
-def _milliseconds(call, cuda=False, warm=3, least=15, seconds=2.0):
+def _milliseconds(call, cuda=False, warm=2, least=7, seconds=2.0):
     """Median time of a call in ms, after some to warm up; on CUDA measured by events."""
     for _ in range(warm):
         call()
