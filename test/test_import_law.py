@@ -109,7 +109,7 @@ def test_commands_of_the_command_line_exist_in_their_rooms():
 
     for module, _ in COMMANDS.values():
         parts = module.split('.')
-        assert parts[0] == 'lifting_ros' and parts[1] in ('run', 'lifting', 'training',
-                                                          'evaluation')
+        assert parts[0] == 'lifting_ros' and parts[1] in (
+            'run', 'lifting', 'network', 'training', 'evaluation')
         base = PACKAGE.joinpath(*parts[1:])
         assert base.with_suffix('.py').is_file() or (base / '__init__.py').is_file(), module
