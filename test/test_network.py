@@ -193,8 +193,9 @@ def test_keypoints_are_in_pixels_of_the_image():
     box = np.array([[60.0, 100, 139, 219]])
     one = estimator.keypoints(a, box)
     two = estimator.keypoints(b, box + [150, 70, 150, 70])
-    np.testing.assert_allclose(two.xy - one.xy, np.broadcast_to([150, 70], (1, 17, 2)), atol=0.05)
-    np.testing.assert_allclose(two.covariance, one.covariance, rtol=0.02, atol=0.1)
+    np.testing.assert_allclose(two.xy - one.xy, np.broadcast_to([150, 70], (1, 17, 2)), atol=0.2)
+    size = np.trace(one.covariance, axis1=2, axis2=3)[..., None, None]
+    assert (np.abs(two.covariance - one.covariance) < 0.05 * size).all()
 
 
 @pytest.mark.parametrize('people', [1, 3])
