@@ -106,12 +106,16 @@ class ClosedForm:
         self.coarse = prior.dimensions if coarse is None else min(coarse, prior.dimensions)
         self.keep = keep
         few = designs(prior, self.coarse)
-        self.tables = np.stack([table(b) for b in few])
+        # The first pass only ranks: where it has fewer directions it is in single precision, and
+        # its ridge covers the rounding.
+        narrow = self.coarse < prior.dimensions
+        self._real = np.float32 if narrow else np.float64
+        self.tables = np.stack([table(b) for b in few]).astype(self._real)
         size = few.shape[-1]
         rows, cols = np.triu_indices(size)
         self._unpack = np.empty((size, size), dtype=int)
         self._unpack[rows, cols] = self._unpack[cols, rows] = np.arange(len(rows))
-        self._ridge = np.diag(np.r_[np.ones(self.coarse), np.full(4, _RIDGE)])
+        self._ridge = np.diag(np.r_[np.ones(self.coarse), np.full(4, 1e-2 if narrow else _RIDGE)])
         self.full = designs(prior, prior.dimensions).reshape(
             prior.modes, NUM_JOINTS, 3, prior.dimensions + 4)
         self._full_ridge = np.diag(np.r_[np.ones(prior.dimensions), np.full(4, _RIDGE)])
@@ -152,7 +156,8 @@ class ClosedForm:
         pixel = (angle_sigma * distance[:, None]) ** 2
         weight = confidence / (self.coarse_noise[:, None] + pixel)           # (K, N, 17)
         around = turned(rays, self.angles)                                   # (N, H, 17, 3)
-        rows = weight[:, :, None, :, None] * projectors(around)              # (K, N, H, 17, 6)
+        rows = (weight[:, :, None, :, None].astype(self._real)
+                * projectors(around).astype(self._real))                     # (K, N, H, 17, 6)
         packed = rows.reshape(k, n * h, -1) @ self.tables
         square = packed.reshape(k, n, h, -1)[..., self._unpack] + self._ridge
         score, _, forward = self._evaluate(square, around.mean(2)[None], self.coarse,
@@ -165,8 +170,7 @@ class ClosedForm:
         mode, turn = best // h, best % h
         first = flat.argmin(1)
         # once more, with all directions and the distance of the first pass's best
-        depth = self._depth(square.transpose(1, 0, 2, 3, 4).reshape(
-            n, k * h, *square.shape[-2:])[np.arange(n), first], self.coarse)
+        depth = self._depth(square[first // h, np.arange(n), first % h], self.coarse)
         return self.solve(rays, confidence, angle_sigma, mode, self.angles[turn],
                           np.where(np.isfinite(depth), depth, distance), candidates)
 

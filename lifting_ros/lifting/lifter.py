@@ -79,7 +79,7 @@ class Lifter:
     def __init__(self, prior, candidates=1, rounds=5, calibration=None, density=None,
                  trust=1.0):
         self.prior = prior
-        self.closed_form = ClosedForm(prior, headings=16, coarse=6, keep=8)
+        self.closed_form = ClosedForm(prior, headings=16, coarse=6, keep=5)
         self.candidates = candidates + 2 * (density is None)
         self.rounds = rounds
         self.density, self.trust = density, trust
