@@ -8,6 +8,7 @@ import numpy as np
 from .camera import Camera
 from .lifting import Lifter
 from .network import Estimator
+from .network.crops import check_image
 from .person import Person, ScaleSource, Source
 from .skeleton import NUM_JOINTS
 from .tracking import Observation, Tracker, TrackerOptions
@@ -78,7 +79,7 @@ class Pipeline:
         Returns:
             keypoints (N, 17, 2) px and confidence (N, 17) in 0..1.
         """
-        found = self.estimator.keypoints(_checked(image), np.asarray(boxes, float).reshape(-1, 4))
+        found = self.estimator.keypoints(check_image(image), np.asarray(boxes, float).reshape(-1, 4))
         return found.xy, found.confidence
 
     def __call__(self, image, camera=None, stamp=None, up=None):
@@ -99,7 +100,7 @@ class Pipeline:
         Raises:
             ValueError: the image is not (H, W, 3) uint8, or the camera is of another size.
         """
-        image = _checked(image)
+        image = check_image(image)
         height, width = image.shape[:2]
         if camera is not None and (camera.width, camera.height) != (width, height):
             raise ValueError(f'the camera is calibrated for {camera.width}x{camera.height}, the '
@@ -173,14 +174,6 @@ class Pipeline:
         seen.joints, seen.covariance = lifted.joints, lifted.covariance
         seen.source, seen.log_likelihood = lifted.source, lifted.log_likelihood
         seen.scale_source = lifted.scale_source
-
-
-def _checked(image):
-    image = np.asarray(image)
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
-        raise ValueError('the image must be (H, W, 3) uint8 BGR and not empty, not '
-                         f'{image.shape} {image.dtype}')
-    return image
 
 
 def keypoint_boxes(xy, confidence, least=0.1):

@@ -159,7 +159,7 @@ class ClosedForm:
         rows = (weight[:, :, None, :, None].astype(self._real)
                 * projectors(around).astype(self._real))                     # (K, N, H, 17, 6)
         packed = rows.reshape(k, n * h, -1) @ self.tables
-        square = packed.reshape(k, n, h, -1)[..., self._unpack] + self._ridge
+        square = np.take(packed.reshape(k, n, h, -1), self._unpack, axis=-1) + self._ridge
         score, _, forward = self._evaluate(square, around.mean(2)[None], self.coarse,
                                            confidence.sum(1)[None, :, None])
         score += self._constant(weight, confidence)[:, :, None]
@@ -207,7 +207,7 @@ class ClosedForm:
         score = np.where(forward, score, np.inf)
         order = np.argsort(score, axis=1)[:, :candidates]
         pick = np.take_along_axis
-        factor = pick(factor, order[..., None, None], 1)
+        factor = factor[np.arange(n)[:, None], order]
         x = -np.linalg.solve(np.swapaxes(factor[..., :-1, :-1], -1, -2),
                              factor[..., -1, :-1, None])[..., 0]
         heading = pick(heading, order, 1)

@@ -17,7 +17,7 @@ def check_image(image):
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(f'image must be (H, W, 3) uint8 BGR, got {image.shape} {image.dtype}')
     if image.size == 0:
-        raise ValueError(f'image is empty: {image.shape}')
+        raise ValueError(f'image must be (H, W, 3) uint8 BGR and not empty, got {image.shape}')
     return image
 
 
