@@ -79,7 +79,7 @@ class Pipeline:
         Returns:
             keypoints (N, 17, 2) px and confidence (N, 17) in 0..1.
         """
-        found = self.estimator.keypoints(check_image(image), np.asarray(boxes, float).reshape(-1, 4))
+        found = self.estimator.keypoints(image, np.asarray(boxes, float).reshape(-1, 4))
         return found.xy, found.confidence
 
     def __call__(self, image, camera=None, stamp=None, up=None):
