@@ -143,44 +143,51 @@ def draw_balanced(poses, n, rng, power=0.35):
 def reproportion(joints, rng, strength=1.0):
     """The same poses on bodies of other proportions and other joint definitions.
 
-    Hips are widened, shoulders narrowed and lowered and arms shortened towards what other
-    capture systems, body models and annotators mean by them, limbs are lengthened and shortened
-    alike on both sides, the neck is raised or lowered, and head top and nose are moved:
-    everything by a random amount a pose.
+    Each pose gets a place on the way from the captures' definitions (0: hips narrow, shoulders
+    wide and over the neck, arms long) to those of body models and other capture systems (1: see
+    the numbers); what a definition moves, it moves together. Beside that everything varies by
+    itself: limbs, alike on both sides, trunks, necks, head tops and noses.
 
     Args:
         joints: (N, 17, 3) metres, z up.
         rng: numpy Generator.
-        strength: factor on every spread.
+        strength: factor on every change.
 
     Returns:
         (N, 17, 3) metres, the pelvis where it was.
     """
     n = len(joints)
     size = stature(joints)[:, None]
+    way = strength * rng.uniform(0, 1, (n, 1))
 
-    def factor(sigma):
-        return np.exp(strength * sigma * np.clip(rng.standard_normal((n, 1)), -2.5, 2.5))
+    def normal(sigma):
+        return strength * sigma * np.clip(rng.standard_normal((n, 1)), -2.5, 2.5)
+
+    def uniform(low, high):
+        return rng.uniform(low, high, (n, 1))
 
     out = joints.copy()
     pelvis = joints[:, PELVIS]
     trunk = joints[:, NECK] - pelvis
-    trunk_new = trunk * factor(0.05)
-    thigh, shin = factor(0.05), factor(0.05)
+    trunk_new = trunk * np.exp(normal(0.045))
+    thigh, shin = np.exp(normal(0.045)), np.exp(normal(0.045))
     # arms of the captures are long: forearms 0.17 statures, elsewhere 0.14 to 0.15
-    upper, fore = 0.965 * factor(0.06), 0.92 * factor(0.07)
+    upper = (1 - 0.07 * way) * np.exp(normal(0.05))
+    fore = (1 - 0.15 * way) * np.exp(normal(0.06))
     hips = joints[:, _LIMB['left']['hip']] - joints[:, _LIMB['right']['hip']]
     hips_wide = np.linalg.norm(hips, axis=1, keepdims=True)
-    hips_new = size * np.clip(0.130 + strength * 0.022 * rng.standard_normal((n, 1)), 0.08, 0.19)
+    hips_new = hips_wide + way * (0.142 * size - hips_wide) + size * normal(0.020)
+    hips_new = np.clip(hips_new, np.minimum(0.07 * size, hips_wide), 0.19 * size)
     shoulders = joints[:, _LIMB['left']['shoulder']] - joints[:, _LIMB['right']['shoulder']]
     wide = np.linalg.norm(shoulders, axis=1, keepdims=True)
-    wide_new = size * np.clip(0.212 + strength * 0.022 * rng.standard_normal((n, 1)), 0.15, 0.28)
+    wide_new = wide + way * (0.195 * size - wide) + size * normal(0.016)
+    wide_new = np.clip(wide_new, 0.14 * size, np.maximum(0.28 * size, wide))
     up = trunk / np.linalg.norm(trunk, axis=1, keepdims=True)
     neck_new = pelvis + trunk_new
-    out[:, NECK] = neck_new + up * size * strength * rng.uniform(-0.01, 0.03, (n, 1))
+    out[:, NECK] = neck_new + up * size * (way * uniform(-0.01, 0.03) + normal(0.004))
     # captures have the shoulders 5 cm over the neck, bodies and annotators 5 cm under it
-    shoulder_drop = up * size * strength * rng.uniform(-0.055, 0.01, (n, 1))
-    hip_drop = up * size * strength * rng.uniform(-0.015, 0.015, (n, 1))
+    shoulder_drop = up * size * (way * uniform(-0.055, 0.0) + normal(0.006))
+    hip_drop = up * size * strength * uniform(-0.015, 0.015)
     for side, sign in (('left', 0.5), ('right', -0.5)):
         j = _LIMB[side]
         hip = joints[:, j['hip']]
@@ -200,11 +207,11 @@ def reproportion(joints, rng, strength=1.0):
     head = joints[:, _TOP] - joints[:, NECK]
     nose = joints[:, _NOSE] - joints[:, NECK]
     base = neck_new
-    out[:, _TOP] = base + head * (1 + strength * rng.uniform(-0.15, 0.25, (n, 1)))
+    out[:, _TOP] = base + head * (1 + normal(0.04) + way * uniform(-0.2, 0.25))
     across = head / np.linalg.norm(head, axis=1, keepdims=True)
     along = (nose * across).sum(1, keepdims=True) * across
     # the captures' nose is made up, and 5 cm too high: half-way to the head's top is usual
-    out[:, _NOSE] = (base + along * (1 + strength * rng.uniform(-0.5, 0.05, (n, 1)))
-                     + (nose - along) * (1 + strength * rng.uniform(-0.2, 0.6, (n, 1))))
+    out[:, _NOSE] = (base + along * (1 + normal(0.03) + way * uniform(-0.5, 0.05))
+                     + (nose - along) * (1 + normal(0.1) + way * uniform(-0.2, 0.6)))
     out[:, SPINE] = (out[:, PELVIS] + out[:, NECK]) / 2
     return out

@@ -82,10 +82,10 @@ def views(unit, rng):
     wrong = (rng.random((n, NUM_JOINTS)) < 0.06) & (rng.random(n) < 0.4)[:, None]
     own = np.where(wrong, own + 0.15 * size[:, None], own)
     rays = rays + own[..., None] * rng.standard_normal(rays.shape)
-    swap = rng.random(n) < 0.03
-    legs = np.array([INDEX[f'{s}_{j}'] for s in ('left', 'right') for j in ('knee', 'ankle')])
-    mirrored = np.array(MIRROR)[legs]
-    rays[np.ix_(swap, legs)] = rays[np.ix_(swap, mirrored)]
+    for limbs in (('knee', 'ankle'), ('elbow', 'wrist'), ('hip', 'knee', 'ankle')):
+        swap = rng.random(n) < 0.015
+        mine = np.array([INDEX[f'{s}_{j}'] for s in ('left', 'right') for j in limbs])
+        rays[np.ix_(swap, mine)] = rays[np.ix_(swap, np.array(MIRROR)[mine])]
     rays /= np.linalg.norm(rays, axis=-1, keepdims=True)
     # gravity unknown: the image's own up is taken, which is off by pitch and roll
     known = rng.random(n) < 0.8
@@ -117,7 +117,8 @@ def visible(n, rng):
     cut = rng.random(n)
     out[np.ix_(cut < 0.15, _LEGS)] = False
     out[np.ix_(cut < 0.05, _HIPS)] = False
-    gone = rng.random((n, NUM_JOINTS)) < (rng.uniform(0, 0.5, n) * (rng.random(n) < 0.5))[:, None]
+    share = rng.uniform(0, 0.65, n) * (rng.random(n) < 0.55)
+    gone = rng.random((n, NUM_JOINTS)) < share[:, None]
     few = (out & ~gone).sum(1) < 4
     gone[few] = False
     return out & ~gone
@@ -148,9 +149,11 @@ def loss_of(out, target, rank):
     return 20 * distance + 100 * off.square().mean() + 0.02 * likelihood, distance.detach()
 
 
-def train(poses, minutes, seed=0, width=512, blocks=2, rank=6, batch=512, rate=1.5e-3,
-          variety=0.5, weights=None):
+def train(poses, minutes, seed=0, width=768, blocks=2, rank=6, batch=320, rate=1.5e-3,
+          variety=0.5, weights=None, save=None):
     """Train for some minutes, from ``weights`` (name -> numpy) if given.
+
+    ``save(weights, report)`` is called every 5000 steps: training may be cut short.
 
     Returns:
         the averaged weights (name -> numpy) and a report (dict of strings).
@@ -162,10 +165,10 @@ def train(poses, minutes, seed=0, width=512, blocks=2, rank=6, batch=512, rate=1
         net.load_state_dict({k: torch.from_numpy(np.array(v, dtype=np.float32))
                              for k, v in weights.items()})
     average = {k: v.clone() for k, v in net.state_dict().items()}
-    optimiser = torch.optim.AdamW(net.parameters(), rate, weight_decay=1e-4)
+    optimiser = torch.optim.AdamW(net.parameters(), rate, weight_decay=1e-4, fused=True)
     begin, step, pool, seen = time.monotonic(), 0, None, []
     while (spent := (time.monotonic() - begin) / 60) < minutes:
-        if step % 600 == 0:
+        if step % 900 == 0:
             joints, _ = training_poses(poses, 60000, rng, variety=variety)
             pool = normalise(joints)[0]
         share = spent / minutes
@@ -179,14 +182,21 @@ def train(poses, minutes, seed=0, width=512, blocks=2, rank=6, batch=512, rate=1
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimiser.step()
         step += 1
-        decay = min(0.999, step / (step + 50))
-        with torch.no_grad():
-            for k, v in net.state_dict().items():
-                average[k].lerp_(v, 1 - decay)
+        if step % 5 == 0:
+            decay = min(0.997, step / (step + 250))
+            with torch.no_grad():
+                for k, v in net.state_dict().items():
+                    average[k].lerp_(v, 1 - decay)
         seen.append(float(error))
         if step % 500 == 0:
             log.info('%5.1f min, step %d: loss %.3f, error %.4f statures', spent, step,
                      float(loss.detach()), np.mean(seen[-500:]))
+        if save and step % 5000 == 0:
+            save(*_result(average, step, seen))
+    return _result(average, step, seen)
+
+
+def _result(average, step, seen):
     return ({k: v.numpy() for k, v in average.items()},
             {'steps': str(step), 'error': f'{np.mean(seen[-500:]):.5f}'})
 
@@ -199,6 +209,8 @@ def add_arguments(parser):
     parser.add_argument('--start', help='go on from this file')
     parser.add_argument('--rate', type=float, default=1.5e-3, help='first learning rate')
     parser.add_argument('--minutes', type=float, default=15)
+    parser.add_argument('--width', type=int, default=768)
+    parser.add_argument('--blocks', type=int, default=2)
     parser.add_argument('--variety', type=float, default=0.5)
     parser.add_argument('--seed', type=int, default=0)
 
@@ -207,11 +219,15 @@ def run(args):
     torch.set_num_threads(1)
     keep, _ = split(read(args.mocap), args.exclude_source, args.holdout_subject)
     begin = load_tensors(args.start)[0] if args.start else None
-    weights, report = train(keep, args.minutes, args.seed, rate=args.rate, variety=args.variety,
-                            weights=begin)
     held = [*args.exclude_source, *args.holdout_subject]
-    save_tensors(args.out, {k: v.astype(np.float16) for k, v in weights.items()},
-                 {'version': '1', 'held_out': ', '.join(held), **report})
-    record_digest(args.out)
+
+    def save(weights, report):
+        save_tensors(args.out, {k: v.astype(np.float16) for k, v in weights.items()},
+                     {'version': '1', 'held_out': ', '.join(held), **report})
+        record_digest(args.out)
+
+    weights, report = train(keep, args.minutes, args.seed, args.width, args.blocks,
+                            rate=args.rate, variety=args.variety, weights=begin, save=save)
+    save(weights, report)
     print(f'{args.out}: {report["steps"]} steps, error {report["error"]} statures')
     return 0
