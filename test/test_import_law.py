@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = pathlib.Path(__file__).resolve().parent.parent / 'lifting_ros'
 
-_GROUND = {'skeleton', 'camera', 'person', 'body_frame'}
+_GROUND = {'skeleton', 'camera', 'person', 'body_frame', 'human_model', 'kinematics'}
 _CORE = _GROUND | {'prior', 'lifting', 'network', 'tracking', 'pipeline', 'drawing', 'video'}
 #: room -> rooms of the project it may import besides itself
 LAW = {
@@ -17,6 +17,8 @@ LAW = {
     'camera': {'skeleton'},
     'person': {'skeleton', 'camera'},
     'body_frame': {'skeleton'},
+    'human_model': {'skeleton'},
+    'kinematics': {'skeleton', 'body_frame', 'human_model'},
     'drawing': {'skeleton', 'camera', 'person'},
     'prior': _GROUND,
     'lifting': _GROUND | {'prior'},

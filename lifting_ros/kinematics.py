@@ -1,0 +1,286 @@
+"""Joint angles of the human model of REP-155 from the seventeen joints, and back.
+
+The model has twenty joints of one axis each, on a tree of links that starts at the body (mid-hips,
+x out of the chest, y to the left, z to the neck). Angles and axes are those that consumers of
+``joint_states`` know; lengths are the person's own. Its trunk is stiff: what a twisted or bent
+trunk does to shoulders and hips, and what differs from the lengths, is the residual.
+
+Everything is batched over people: N people cost little more than one.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .body_frame import body_rotation
+from .human_model import ANGLES, DIMENSIONS, LINK_INDEX, LINK_OF_JOINT, LINKS, ORIGIN
+from .skeleton import HEAD_TOP, INDEX, NECK, NOSE, NUM_JOINTS, PELVIS
+
+_DIM = {name: i for i, name in enumerate(DIMENSIONS)}
+_ANGLE = {name: i for i, name in enumerate(ANGLES)}
+#: The joints of the skeleton that the model has.
+MODELLED = tuple(sorted(LINK_OF_JOINT))
+
+# Tables for the forward way: levels of the tree, each one product of matrices.
+_PARENT = np.array([LINK_INDEX.get(link.parent, -1) for link in LINKS])
+_DEPTH = np.zeros(len(LINKS), int)
+for _i, _p in enumerate(_PARENT):
+    _DEPTH[_i] = 0 if _p < 0 else _DEPTH[_p] + 1
+_LEVELS = [np.flatnonzero(_DEPTH == d) for d in range(_DEPTH.max() + 1)]
+_MOVING = np.array([i for i, link in enumerate(LINKS) if link.axis is not None])
+_AXES = np.array([link.axis for link in LINKS if link.axis is not None], float)
+# The limbs side by side: left arm, right arm, left leg, right leg.
+_LIMBS = (('l', 'shoulder', 'elbow', 'wrist'), ('r', 'shoulder', 'elbow', 'wrist'),
+          ('l', 'hip', 'knee', 'ankle'), ('r', 'hip', 'knee', 'ankle'))
+_LONG = {'l': 'left_', 'r': 'right_'}
+_START, _MIDDLE, _END = (np.array([INDEX[_LONG[limb[0]] + limb[k]] for limb in _LIMBS])
+                         for k in (1, 2, 3))
+_UPPER = np.array([_DIM[n] for n in ('upper_arm', 'upper_arm', 'thigh', 'thigh')])
+_LOWER = np.array([_DIM[n] for n in ('forearm', 'forearm', 'shin', 'shin')])
+_LIMB_ANGLES = np.array([[_ANGLE[f'{limb[0]}_y_{limb[1]}'] + k for k in range(4)]
+                         for limb in _LIMBS])
+_LIMB_LINKS = np.array([LINK_INDEX[f'{limb[0]}_y_{limb[1]}'] for limb in _LIMBS])
+_TORSO, _NECK_LINK = LINK_INDEX['torso'], LINK_INDEX['r_head']
+_SIGN = np.array([1.0, -1.0])
+#: An elbow bends the forearm to its upper arm's front, a knee the shin to its thigh's back.
+_NATURAL = np.array([1.0, 1.0, -1.0, -1.0])[:, None]
+#: Below about this bend (sine) of elbow or knee the axis of the bend is mostly an assumed one.
+_STRAIGHT = 0.03
+#: Such a bend (cosine) against the natural direction is taken as overstretched.
+_OVERSTRETCHED = np.cos(0.3)
+
+
+@dataclass
+class Posture:
+    """N people as the model has them."""
+
+    position: np.ndarray    # (N, 3) m, of the body's origin, in the frame of the joints
+    rotation: np.ndarray    # (N, 3, 3) columns are the body's axes in that frame
+    angles: np.ndarray      # (N, 20) rad, in the order of ANGLES
+    dimensions: np.ndarray  # (N, 14) m, in the order of DIMENSIONS
+    residual: np.ndarray    # (N, 17) m, distance of the model's joints; NaN where it has none
+
+
+def _dot(a, b):
+    return (a * b).sum(-1)
+
+
+def _unit(v):
+    return v / np.maximum(np.sqrt(_sq(v)), 1e-9)[..., None]
+
+
+def _sq(v):
+    return (v * v).sum(-1)
+
+
+def _cross(a, b):
+    return (a[..., [1, 2, 0]] * b[..., [2, 0, 1]]) - (a[..., [2, 0, 1]] * b[..., [1, 2, 0]])
+
+
+def _columns(x, y, z):
+    return np.stack((x, y, z), axis=-1)
+
+
+def _origins(dimensions):
+    """(N, 26, 3) of every link in its parent."""
+    return (ORIGIN.reshape(-1, len(DIMENSIONS)) @ dimensions.T).T.reshape(-1, len(LINKS), 3)
+
+
+def measure(joints):
+    """Dimensions of people, from one image each: average them over time.
+
+    Args:
+        joints: (N, 17, 3) m, any right-handed frame.
+
+    Returns:
+        (N, 14) m in the order of :data:`DIMENSIONS`; left and right are averaged.
+    """
+    joints = np.asarray(joints, dtype=np.float64)
+    rotation = body_rotation(joints)
+    local = (joints - joints[:, PELVIS, None]) @ rotation                   # in the body's axes
+    out = np.empty((len(joints), len(DIMENSIONS)))
+
+    begin = local[:, _START] * np.array([[1.0, 1, 1], [1, -1, 1]] * 2)      # right as left
+    upper = np.sqrt(_sq(joints[:, _MIDDLE] - joints[:, _START]))
+    lower = np.sqrt(_sq(joints[:, _END] - joints[:, _MIDDLE]))
+    out[:, _DIM['torso']] = local[:, NECK, 2]
+    out[:, _DIM['neck']] = 0.25 * np.sqrt(_sq(joints[:, HEAD_TOP] - joints[:, NECK]))
+    for i, (start, first, second) in enumerate((('shoulder_x', 'upper_arm', 'forearm'),
+                                                ('hip_x', 'thigh', 'shin'))):
+        both = slice(2 * i, 2 * i + 2)
+        out[:, _DIM[start]:_DIM[start] + 3] = begin[:, both].mean(1)
+        out[:, _DIM[first]], out[:, _DIM[second]] = upper[:, both].mean(1), lower[:, both].mean(1)
+    out[:, _DIM['shoulder_z']] -= out[:, _DIM['torso']]
+    base = np.zeros((len(joints), 3))
+    base[:, 2] = out[:, _DIM['torso']] + out[:, _DIM['neck']]
+    nose = ((local[:, NOSE] - base)[:, None] @ _head(local, base))[:, 0]    # in the head's axes
+    out[:, _DIM['nose_x']], out[:, _DIM['nose_z']] = nose[:, 0], nose[:, 2]
+    return out
+
+
+def _head(local, base):
+    """Axes (N, 3, 3) of the head: z to its top, x to where the nose is."""
+    z = _unit(local[:, HEAD_TOP] - base)
+    ahead = local[:, NOSE] - base
+    # a nose right below the top says nothing of where it points: the chest does then
+    ahead = ahead - _dot(ahead, z)[:, None] * z + np.array([1e-6, 0, 0])
+    x = _unit(ahead - _dot(ahead, z)[:, None] * z)
+    return _columns(x, _cross(z, x), z)
+
+
+def _bend(first, second):
+    """Axes of the limbs' upper links, and their hinges' angles about -y.
+
+    Args:
+        first, second: (N, 4, 3) unit, along the upper and the lower link, in the body's axes.
+
+    Returns:
+        (N, 4, 3, 3) axes with z against ``first``; (N, 4) angle, rad.
+    """
+    # where a limb is straight, its hinge is one by which it would bend as people do
+    usual = np.empty_like(first)
+    usual[:, :2] = _cross(np.array([1.0, 0, 0.6]), first[:, :2])     # to the front and up
+    usual[:, 2:] = [0.0, 1, 0]
+    usual = _unit(usual - _dot(usual, first)[..., None] * first)
+    hinge = _NATURAL * _cross(second, first)
+    over = (_dot(hinge, usual) < 0) & (_dot(first, second) > _OVERSTRETCHED)
+    hinge = np.where(over[..., None], -hinge, hinge) + _STRAIGHT * usual
+    y = _unit(hinge - _dot(hinge, first)[..., None] * first)
+    x = _cross(first, y)
+    return _columns(x, y, -first), np.arctan2(_dot(second, x), _dot(second, first))
+
+
+def _shoulder_angles(axes):
+    """(N, 2, 3) y, p, r of the shoulders from the upper arms' axes: Rz(-s y) Rx(s p) Rz(s r)."""
+    z = axes[..., 2]
+    across = np.hypot(z[..., 0], z[..., 1])
+    a = np.where(across > 1e-9, np.arctan2(_SIGN * z[..., 0], -_SIGN * z[..., 1]), 0.0)
+    p = np.arctan2(across, z[..., 2])
+    # of the two triples that mean the same, that with the arm a little across or behind
+    other = (p < 0.4) & (np.abs(a) > np.pi / 2)
+    a = np.where(other, a - np.copysign(np.pi, a), a)
+    p = np.where(other, -p, p)
+    b = _SIGN * p
+    ca, sa, cb, sb = np.cos(a), np.sin(a), np.cos(b), np.sin(b)
+    x = axes[..., 0]
+    along = ca * x[..., 0] + sa * x[..., 1]
+    ahead = cb * (ca * x[..., 1] - sa * x[..., 0]) + sb * x[..., 2]
+    return np.stack((-_SIGN * a, p, _SIGN * np.arctan2(ahead, along)), axis=-1)
+
+
+def _hip_angles(axes):
+    """(N, 2, 3) y, p, r of the hips from the thighs' axes: Rz(-y) Rx(s p) Ry(-r)."""
+    a = np.arctan2(-axes[..., 0, 1], axes[..., 1, 1])
+    b = np.arcsin(np.clip(axes[..., 2, 1], -1, 1))
+    c = np.arctan2(-axes[..., 2, 0], axes[..., 2, 2])
+    return np.stack((-a, _SIGN * b, -c), axis=-1)
+
+
+def _head_angles(axes):
+    """(N, 3) r, y, p of the head from its axes: Rx(r) Rz(y) Ry(-p)."""
+    return np.stack((np.arctan2(axes[:, 2, 1], axes[:, 1, 1]),
+                     np.arcsin(np.clip(-axes[:, 0, 1], -1, 1)),
+                     -np.arctan2(axes[:, 0, 2], axes[:, 0, 0])), axis=-1)
+
+
+def inverse(joints, dimensions=None):
+    """Angles of the model that put it where the joints are; closed form.
+
+    From the trunk outwards, every link is aimed from where the model's joint is to where the
+    next joint was measured, so that an error does not add up along a limb. ``waist`` is 0: the
+    body's z runs to the neck by definition.
+
+    Args:
+        joints: (N, 17, 3) m, any right-handed frame; people with NaN get NaN.
+        dimensions: (N, 14) m, or None: those of :func:`measure`.
+
+    Returns:
+        :class:`Posture`.
+    """
+    joints = np.asarray(joints, dtype=np.float64).reshape(-1, NUM_JOINTS, 3)
+    dims = measure(joints) if dimensions is None else np.asarray(dimensions, dtype=np.float64)
+    rotation, position = body_rotation(joints), joints[:, PELVIS]
+    local = (joints - position[:, None]) @ rotation
+    origin = _origins(dims)
+    angles = np.zeros((len(joints), len(ANGLES)))
+    base = origin[:, _TORSO] + origin[:, _NECK_LINK]
+    head = _head(local, base)
+    angles[:, _ANGLE['r_head']:_ANGLE['p_head'] + 1] = _head_angles(head)
+
+    start = origin[:, _LIMB_LINKS].copy()
+    start[:, :2] += origin[:, _TORSO, None]
+    first = _unit(local[:, _MIDDLE] - start)
+    middle = start + first * dims[:, _UPPER, None]
+    axes, hinge = _bend(first, _unit(local[:, _END] - middle))
+    angles[:, _LIMB_ANGLES[:2, :3]] = _shoulder_angles(axes[:, :2])
+    angles[:, _LIMB_ANGLES[2:, :3]] = _hip_angles(axes[:, 2:])
+    angles[:, _LIMB_ANGLES[:, 3]] = hinge
+    turned = np.cos(hinge)[..., None] * first + np.sin(hinge)[..., None] * axes[..., 0]
+
+    model = np.full_like(local, np.nan)
+    model[:, PELVIS], model[:, NECK] = 0.0, origin[:, _TORSO]
+    model[:, NOSE] = base + (head @ origin[:, LINK_INDEX['head'], :, None])[..., 0]
+    model[:, _START], model[:, _MIDDLE] = start, middle
+    model[:, _END] = middle + turned * dims[:, _LOWER, None]
+    bad = ~np.isfinite(joints).all(axis=(1, 2))
+    angles[bad] = np.nan
+    return Posture(position, rotation, angles, dims, np.sqrt(_sq(model - local)))
+
+
+def transforms(posture):
+    """Every link in its parent, as /tf wants it.
+
+    Args:
+        posture: :class:`Posture` of N people.
+
+    Returns:
+        origins (N, 26, 3) m and quaternions (N, 26, 4) x y z w, in the order of LINKS.
+    """
+    origin = _origins(posture.dimensions)
+    quaternions = np.zeros((*origin.shape[:2], 4))
+    quaternions[..., 3] = 1.0
+    half = posture.angles / 2
+    quaternions[:, _MOVING, :3] = np.sin(half)[..., None] * _AXES
+    quaternions[:, _MOVING, 3] = np.cos(half)
+    return origin, quaternions
+
+
+def forward(posture):
+    """Where the links are, in the frame of the joints.
+
+    Args:
+        posture: :class:`Posture` of N people.
+
+    Returns:
+        positions (N, 26, 3) m and rotations (N, 26, 3, 3), in the order of LINKS.
+    """
+    origin = _origins(posture.dimensions)
+    n = len(origin)
+    turn = np.broadcast_to(np.eye(3), (n, len(LINKS), 3, 3)).copy()
+    s, c = np.sin(posture.angles)[..., None, None], np.cos(posture.angles)[..., None, None]
+    turn[:, _MOVING] = c * np.eye(3) + s * _SKEW + (1 - c) * _OUTER         # Rodrigues
+    position = np.empty((n, len(LINKS), 3))
+    rotation = np.empty((n, len(LINKS), 3, 3))
+    for level in _LEVELS:
+        parent = _PARENT[level]
+        if parent[0] < 0:
+            p, r = posture.position[:, None], posture.rotation[:, None]
+        else:
+            p, r = position[:, parent], rotation[:, parent]
+        position[:, level] = p + (r @ origin[:, level, :, None])[..., 0]
+        rotation[:, level] = r @ turn[:, level]
+    return position, rotation
+
+
+_SKEW = np.zeros((len(_AXES), 3, 3))
+for _i, (_x, _y, _z) in enumerate(_AXES):
+    _SKEW[_i] = [[0, -_z, _y], [_z, 0, -_x], [-_y, _x, 0]]
+_OUTER = _AXES[:, :, None] * _AXES[:, None, :]
+_MODEL_LINKS = np.array([LINK_INDEX.get(LINK_OF_JOINT[j], -1) for j in MODELLED])
+
+
+def forward_joints(posture):
+    """Where the model has the joints of :data:`MODELLED`: (N, 15, 3) m."""
+    position, _ = forward(posture)
+    return np.where(_MODEL_LINKS[:, None] < 0, posture.position[:, None],
+                    position[:, _MODEL_LINKS])
