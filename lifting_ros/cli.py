@@ -11,6 +11,7 @@ COMMANDS = {
     ('lift',): ('lifting_ros.lifting.command', 'keypoints of a file to 3D skeletons in metres'),
     ('train', 'prior'): ('lifting_ros.training.prior', 'fit the pose prior to motion capture'),
     ('train', 'lifter'): ('lifting_ros.training.rays', 'train the learned density of the lifter'),
+    ('train', 'martinez'): ('lifting_ros.training.martinez', 'train the simple baseline, a peer'),
     ('train', 'network'): ('lifting_ros.training.network', 'train the belief-map network'),
     ('render',): ('lifting_ros.training.render', 'render people with known joints'),
     ('eval', '2d'): ('lifting_ros.evaluation.keypoints2d', 'PCK and OKS on photographs'),
