@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = pathlib.Path(__file__).resolve().parent.parent / 'lifting_ros'
 
-_GROUND = {'skeleton', 'camera', 'person', 'body_frame', 'human_model', 'kinematics'}
+_GROUND = {'skeleton', 'camera', 'person', 'body_frame', 'rigid', 'human_model', 'kinematics'}
 _CORE = _GROUND | {'prior', 'lifting', 'network', 'tracking', 'pipeline', 'drawing', 'video'}
 #: room -> rooms of the project it may import besides itself
 LAW = {
@@ -17,6 +17,7 @@ LAW = {
     'camera': {'skeleton'},
     'person': {'skeleton', 'camera'},
     'body_frame': {'skeleton'},
+    'rigid': {'person'},
     'human_model': {'skeleton'},
     'kinematics': {'skeleton', 'body_frame', 'human_model'},
     'drawing': {'skeleton', 'camera', 'person'},
@@ -35,7 +36,8 @@ LAW = {
 #: packages that only some rooms may import
 ROS = {'rclpy', 'rcl_interfaces', 'sensor_msgs', 'std_msgs', 'geometry_msgs', 'diagnostic_msgs',
        'visualization_msgs', 'builtin_interfaces', 'ament_index_python', 'cv_bridge',
-       'tf2_ros', 'tf2_msgs', 'tf_transformations', 'sensor_msgs_py', 'launch', 'rosbags'}
+       'lifecycle_msgs', 'tf2_ros', 'tf2_msgs', 'tf_transformations', 'sensor_msgs_py', 'launch',
+       'rosbags'}
 ONLY = {**{name: {'ros'} for name in ROS},
         'torch': {'network', 'training', 'evaluation', 'ros', 'pipeline'}}
 
