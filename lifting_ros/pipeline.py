@@ -82,7 +82,7 @@ class Pipeline:
         found = self.estimator.keypoints(image, np.asarray(boxes, float).reshape(-1, 4))
         return found.xy, found.confidence
 
-    def __call__(self, image, camera=None, stamp=None, up=None):
+    def __call__(self, image, camera=None, stamp=None, up=None, depth=None, camera_height=None):
         """Find the people in an image.
 
         Args:
@@ -92,6 +92,8 @@ class Pipeline:
             stamp: time of the image in seconds. With it, people are followed from call to call;
                 None is a picture by itself, and nothing is carried over from or to it.
             up: (3,) unit vector against gravity in the optical frame, or None where unknown.
+            depth: a depth image of the same instant, see :meth:`lifting.Lifter.lift`, or None.
+            camera_height: metres of the camera over the ground, or None where unknown.
 
         Returns:
             list of :class:`~lifting_ros.person.Person`, the most confident first, those that
@@ -114,7 +116,7 @@ class Pipeline:
         clock.append(time.perf_counter())
         seen = self._observe(image, boxes)
         clock.append(time.perf_counter())
-        self._lift(seen, camera, up)
+        self._lift(seen, camera, up, depth, camera_height)
         clock.append(time.perf_counter())
         people = tracker.update(seen, now)
         clock.append(time.perf_counter())
@@ -164,13 +166,14 @@ class Pipeline:
             source=np.full((n, NUM_JOINTS), Source.UNKNOWN, dtype=np.uint8),
             scale_source=np.full(n, ScaleSource.NONE), log_likelihood=np.full(n, np.nan))
 
-    def _lift(self, seen, camera, up):
+    def _lift(self, seen, camera, up, depth=None, camera_height=None):
         """Fill in what is in metres."""
         if camera is None or not len(seen):
             return
         lifted = self.lifter.lift(seen.keypoints, seen.keypoint_confidence, camera, up=up,
                                   keypoint_covariance=seen.keypoint_covariance,
-                                  stature=self.options.stature)
+                                  stature=self.options.stature, depth=depth,
+                                  camera_height=camera_height)
         seen.joints, seen.covariance = lifted.joints, lifted.covariance
         seen.source, seen.log_likelihood = lifted.source, lifted.log_likelihood
         seen.scale_source = lifted.scale_source

@@ -8,9 +8,10 @@ import numpy as np
 from ..person import ScaleSource, Source
 from ..prior import PosePrior
 from ..skeleton import GROUPS, NUM_JOINTS
-from . import posterior
+from . import posterior, scale
 from .closed_form import Candidates, ClosedForm
 from .density import RayDensity
+from .depth import DepthImage
 from .frames import across, upright
 from .inputs import keypoint_covariances, ray_covariances
 from .inputs import rows as check_rows
@@ -27,9 +28,6 @@ _TILT_SIGMA = np.radians(2.0)
 _UNKNOWN_TILT_SIGMA = np.radians(9.0)
 _UNKNOWN_PITCHES = np.radians((0.0, 20.0, 42.0))
 _UNKNOWN_LOG_WEIGHT = np.log((0.6, 0.25, 0.15))
-#: A given stature is believed to this relative sigma: it says how tall somebody is, not how long
-#: each limb is.
-_GIVEN_STATURE_SIGMA = 0.03
 #: A joint whose robust weight is below this contradicts the others: it is an error.
 _WRONG = 0.25
 #: Below this log-likelihood a joint the keypoints are no human pose.
@@ -107,7 +105,7 @@ class Lifter:
         return cls(PosePrior.load(prior), density=model, calibration=scales)
 
     def lift(self, keypoints, confidence, camera, up=None, keypoint_covariance=None,
-             stature=None):
+             stature=None, depth=None, camera_height=None):
         """Lift people.
 
         Args:
@@ -119,6 +117,13 @@ class Lifter:
             keypoint_covariance: (N, 17, 2, 2) px^2, or None (about 0.6 % of the person's
                 apparent size and 2 px); NaN entries mean unknown.
             stature: (N,) or a number, metres; None or NaN where unknown (the prior's).
+            depth: :class:`~lifting_ros.lifting.depth.DepthImage`, or a depth image (H, W)
+                registered to ``camera`` (floating metres or whole millimetres; 0 and NaN
+                invalid), or a tuple (image, its camera[, rotation (3, 3), translation (3,) m of
+                the depth camera in the colour camera's frame]); None without.
+            camera_height: (N,) or a number, metres of the camera over the ground on which the
+                people stand; None or NaN where unknown. It says something where gravity is
+                known and a foot is seen.
 
         Returns:
             Lifted. A person with fewer than four joints seen, or whose keypoints are no human
@@ -135,7 +140,8 @@ class Lifter:
         if confidence.shape != (n, NUM_JOINTS):
             raise ValueError(f'confidence must be ({n}, {NUM_JOINTS}), not {confidence.shape}')
         up = check_rows(up, n, 3, 'up')
-        stature = check_rows(stature, n, None, 'stature')
+        clues = _Clues(check_rows(stature, n, None, 'stature'), DepthImage.of(depth, camera),
+                       check_rows(camera_height, n, None, 'camera_height'))
         out = _empty(n)
         if n == 0:
             return out
@@ -150,15 +156,15 @@ class Lifter:
         middle = np.where(length > 1e-6, middle / np.maximum(length, 1e-6), [0.0, 0.0, 1.0])
         rays = np.where(seen[..., None], rays, middle[:, None])
         covariance = keypoint_covariances(keypoints, keypoint_covariance, seen)
-        wrong = self._lift(out, people, rays, middle, weight, covariance, camera, up, stature)
+        wrong = self._lift(out, people, rays, middle, weight, covariance, camera, up, clues)
         again = people[wrong[people].any(1)]
         if len(again):
             # a joint that no pose explains with the others misleads search and density alike
             self._lift(out, again, rays, middle, np.where(wrong, 0.0, weight), covariance, camera,
-                       up, stature)
+                       up, clues)
         return out
 
-    def _lift(self, out, people, rays, middle, weight, covariance, camera, up, stature):
+    def _lift(self, out, people, rays, middle, weight, covariance, camera, up, clues):
         """Lift ``people`` (indices) and write them into ``out``; all else as in :meth:`lift`,
         rays and middle ray in the optical frame.
         """
@@ -175,11 +181,7 @@ class Lifter:
         flat = row.ravel()
         mode = found.mode[row, column].ravel()
         side = across(turned[flat])
-        given = stature[people]
-        told = np.isfinite(given) & (given > 0.3) & (given < 2.6)
-        sizes = np.where(told[:, None], np.stack((
-            np.log(np.where(told, given, 1.0)), np.full(len(people), _GIVEN_STATURE_SIGMA)), -1),
-            self.prior.stature)
+        sizes, told = scale.statures(clues.stature[people], self.prior.stature)
         problem = Problem(
             turned[flat], side, weight[owner[flat]],
             ray_covariances(rays[owner[flat]], side, to_up[flat], covariance[owner[flat]],
@@ -194,6 +196,11 @@ class Lifter:
                       found.heading[row, column].ravel(),
                       found.translation[row, column].reshape(-1, 3))
         state, linear = refine(problem, state, self.rounds)
+        height = clues.height[owner[flat]]
+        if clues.depth is not None or np.isfinite(height).any():
+            problem, state = scale.marked(problem, state, linear, rays[owner[flat]], clues.depth,
+                                          height, search.known[flat])
+            state, linear = refine(problem, state, max(self.rounds, 1))
         mean, spread, evidence = posterior.joints(problem, state, linear)
         bad = ~np.isfinite(evidence) | ~np.isfinite(found.score[row, column].ravel())
         evidence = np.where(bad, -np.inf, evidence + np.log(self.prior.weight[mode])
@@ -220,11 +227,13 @@ class Lifter:
               & (np.where(seen, joints[..., 2], 1) > 0.05).all(1))
         people = people[ok]
         out.joints[people] = joints[ok]
-        scale = np.where(seen[ok], *self.scale)
-        out.covariance[people] = spread[ok] * scale[..., None, None]
+        factor = np.where(seen[ok], *self.scale)
+        out.covariance[people] = spread[ok] * factor[..., None, None]
         out.log_likelihood[people] = fit[ok]
-        out.source[people] = np.where(seen[ok], Source.OBSERVED, Source.LIFTED)
-        out.scale_source[people] = np.where(told[ok], ScaleSource.STATURE, ScaleSource.PRIOR)
+        fixed, by_depth = scale.sources(problem, linear, chosen, told)
+        source = np.where(seen, Source.OBSERVED, Source.LIFTED)
+        out.source[people] = np.where(by_depth & seen, Source.DEPTH, source)[ok]
+        out.scale_source[people] = fixed[ok]
         return wrong
 
     def _hypotheses(self, people, up):
@@ -294,6 +303,15 @@ class Lifter:
             rows.append(row)
             columns.append(column)
         return np.array(rows), np.array(columns)
+
+
+@dataclass(frozen=True, eq=False)
+class _Clues:
+    """What is known about the scale: stature (N,) m, DepthImage or None, height (N,) m."""
+
+    stature: np.ndarray
+    depth: DepthImage | None
+    height: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)

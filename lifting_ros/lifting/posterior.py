@@ -32,6 +32,8 @@ def joints(problem, state, linear):
     moved = lift @ (gain @ (linear.residual * linear.depth[..., None])[..., None])
     mean = linear.about + state.translation[:, None] - moved[..., 0]
     left = np.eye(3) - lift @ gain @ across
+    if problem.marks is not None:
+        mean, left = _along(problem, linear, noise, mean, left)
     inverse_matrix = np.linalg.inv(linear.matrix)
     jac = left @ linear.jacobian
     # the middles are made of their neighbours; their covariance follows the same rule
@@ -46,6 +48,18 @@ def joints(problem, state, linear):
     sign, logdet = np.linalg.slogdet(linear.matrix)
     evidence = -0.5 * (linear.cost + np.where(sign > 0, logdet, np.inf)).reshape(b)
     return mean, covariance, evidence
+
+
+def _along(problem, linear, noise, mean, left):
+    """What depth says of a joint's own noise: the same along its ray."""
+    n = mean.shape[1]
+    ray = problem.marks[:, :n]
+    precision = problem.mark_precision[:, :n] * linear.mark_weight[:, :n]
+    share = noise[:, None] * precision / (1 + noise[:, None] * precision)
+    off = problem.mark_value[:, :n] - (ray * mean).sum(-1)
+    mean = mean + (share * off)[..., None] * ray
+    onto = share[..., None, None] * ray[..., :, None] * ray[..., None, :]
+    return mean, left - onto @ left
 
 
 def mix(mean, covariance, log_weight):

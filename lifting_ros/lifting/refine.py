@@ -9,10 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..prior.model import LENGTHS
+from ..skeleton import INDEX
 
 _NEAR = 0.15  # metres: nothing is nearer to the camera
 _PAIRS = np.array(LENGTHS).T
 _EYE = np.eye(3)
+#: Joints of the marks: each by depth, then the ankles by the ground.
+MARKED = np.r_[np.arange(17), INDEX['right_ankle'], INDEX['left_ankle']]
 _TAIL = 6.0  # sigmas^2: where a joint's residual starts to count as an error
 
 
@@ -34,6 +37,8 @@ class Problem:
         length_mean: (12,) lengths of the prior, statures, or None,
         length_root: (12, 12) W with W^T W their precision,
         bones: (B, M, 12, 3) their part in the basis; made if not given.
+        marks: (B, G, 3) unit directions, or None: joint MARKED[g] is measured along each,
+        mark_value: (B, G) metres, and mark_precision (B, G), 1/m^2, 0 where it is not.
     """
 
     rays: np.ndarray
@@ -50,6 +55,9 @@ class Problem:
     length_mean: np.ndarray | None = None
     length_root: np.ndarray | None = None
     bones: np.ndarray | None = None
+    marks: np.ndarray | None = None
+    mark_value: np.ndarray | None = None
+    mark_precision: np.ndarray | None = None
 
     def __post_init__(self):
         if self.length_mean is not None and self.bones is None:
@@ -138,6 +146,7 @@ class Linear:
     residual: np.ndarray
     spread: np.ndarray
     weight: np.ndarray
+    mark_weight: np.ndarray
 
 
 def residuals(problem, state, pose=None):
@@ -232,7 +241,27 @@ def linearise(problem, state):
         gradient[:, :m + 3] += (np.swapaxes(pulled, -1, -2) @ off_density)[..., 0]
     value = _data_cost(problem, spread, distance) + prior_cost(problem, state, off_length,
                                                                off_density)
-    return Linear(value, matrix, gradient, about, jac, depth, residual, spread, weight)
+    belief = np.zeros((b, 0))
+    if problem.marks is not None:
+        extra, belief = _add_marks(problem, state, about, jac, matrix, gradient)
+        value = value + extra
+    return Linear(value, matrix, gradient, about, jac, depth, residual, spread, weight, belief)
+
+
+def _add_marks(problem, state, about, jac, matrix, gradient):
+    """Add to matrix and gradient what marks measure; returns cost (B,) and robust weights."""
+    point = (about + state.translation[:, None])[:, MARKED]
+    off = (problem.marks * point).sum(-1) - problem.mark_value
+    known = problem.mark_precision > 0
+    model = problem.noise * np.exp(2 * state.log_stature)
+    variance = 1 / np.where(known, problem.mark_precision, 1.0) + model[:, None]
+    value, belief = robust(np.abs(off) / np.sqrt(variance))
+    weight = np.where(known, belief / variance, 0.0)
+    rows = (problem.marks[:, :, None] @ jac[:, MARKED])[:, :, 0]
+    scaled = np.swapaxes(weight[..., None] * rows, -1, -2)
+    matrix += scaled @ rows
+    gradient += (scaled @ off[..., None])[..., 0]
+    return np.where(known, value, 0).sum(1), np.where(known, belief, 0.0)
 
 
 def _joint_jacobian(out, problem, state, about):
