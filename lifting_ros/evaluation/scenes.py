@@ -19,6 +19,7 @@ class Scenes:
         up: (N, 3) against gravity, optical frame.
         joints: (N, 17, 3) m, optical frame, the truth.
         pitch: (N,) radians the camera looks down; distance: (N,) m to the pelvis.
+        height: (N,) m of the camera over the floor, where the poses' z = 0 is.
     """
 
     camera: Camera
@@ -28,6 +29,7 @@ class Scenes:
     joints: np.ndarray
     pitch: np.ndarray
     distance: np.ndarray
+    height: np.ndarray
 
 
 def scenes(joints, rng, pitch=(0.0, 45.0), distance=(2.0, 6.0), roll=0.0, noise=2.0,
@@ -35,7 +37,7 @@ def scenes(joints, rng, pitch=(0.0, 45.0), distance=(2.0, 6.0), roll=0.0, noise=
     """Put poses before a camera.
 
     Args:
-        joints: (N, 17, 3) m, z up.
+        joints: (N, 17, 3) m, z up, the floor at z = 0.
         rng: numpy Generator.
         pitch: range in degrees, down; roll: sigma in degrees.
         distance: range in metres to the pelvis.
@@ -68,4 +70,6 @@ def scenes(joints, rng, pitch=(0.0, 45.0), distance=(2.0, 6.0), roll=0.0, noise=
     confidence[:, list(given)] = 1
     confidence[~np.isfinite(keypoints).all(-1)] = 0
     keypoints[confidence == 0] = np.nan
-    return Scenes(camera, keypoints, confidence, rotation[:, :, 2], seen, angle, away)
+    up = rotation[:, :, 2]
+    height = joints[:, 0, 2] - (seen[:, 0] * up).sum(-1)
+    return Scenes(camera, keypoints, confidence, up, seen, angle, away, height)
