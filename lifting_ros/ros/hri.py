@@ -1,0 +1,293 @@
+"""People as REP-155 (ROS4HRI) has them: /humans/bodies/..., see docs/rep155.md.
+
+The messages are those of ``hri_msgs``, which some distributions lack: it is looked for when this
+output is asked for, and nowhere else.
+"""
+
+import array
+import importlib
+import time
+from types import SimpleNamespace
+
+import numpy as np
+from geometry_msgs.msg import PointStamped, TransformStamped, TwistStamped
+from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import String
+
+from .. import human_model, kinematics
+from ..body_frame import body_state, quaternion
+from ..skeleton import INDEX
+from . import compat, qos
+from .images import fill
+
+#: The joints of skeleton2d in its order; eyes and ears (14 to 17) are not estimated: c is 0.
+SKELETON2D = tuple(INDEX[name] for name in (
+    'nose', 'neck', 'right_shoulder', 'right_elbow', 'right_wrist', 'left_shoulder',
+    'left_elbow', 'left_wrist', 'right_hip', 'right_knee', 'right_ankle', 'left_hip',
+    'left_knee', 'left_ankle'))
+POINTS2D = 18
+#: Topics below /humans/bodies/<id>/ and their quality of service.
+TOPICS = {'roi': qos.RESULT, 'skeleton2d': qos.RESULT, 'joint_states': qos.RESULT,
+          'residual': qos.RESULT, 'position': qos.RESULT, 'velocity': qos.RESULT,
+          'cropped': qos.PICTURE, 'urdf': qos.LATCHED}
+_LINGER = 2.0      # s that the topics of somebody who was lost stay: he may come back
+_MEMORY = 300      # images over which a person's dimensions are averaged
+_CHANGE = 0.01     # m; a new URDF is worth it from here on,
+_PAUSE = 1.0       # s; but not more often than this
+_RESIDUAL_LINKS = [human_model.LINK_OF_JOINT[j] for j in kinematics.MODELLED]
+
+
+def load_messages():
+    """Return the messages of hri_msgs used here, or None where it is not installed."""
+    try:
+        msg = importlib.import_module('hri_msgs.msg')
+        return SimpleNamespace(
+            IdsList=msg.IdsList, Point=msg.NormalizedPointOfInterest2D,
+            Region=msg.NormalizedRegionOfInterest2D, Skeleton2D=msg.Skeleton2D)
+    except (ImportError, AttributeError):
+        return None
+
+
+def start(node, messages=None):
+    """Return a :class:`Bodies` of a node; None, after one line that says why, if it cannot be.
+
+    Args:
+        node: of rclpy.
+        messages: as :func:`load_messages` gives them; None: look for them.
+    """
+    messages = messages or load_messages()
+    if messages is None:
+        node.get_logger().error(
+            'ros4hri is asked for, but the package hri_msgs is not installed (apt install '
+            'ros-$ROS_DISTRO-hri-msgs; Kilted has none): there is nothing on /humans, all else '
+            'works')
+        return None
+    return Bodies(node, messages)
+
+
+class Bodies:
+    """Publishes the bodies of each image; opens and closes their topics as people come and go.
+
+    Args:
+        node: of rclpy; the parameters ``human_description_<id>`` are declared on it.
+        messages: as :func:`load_messages` gives them.
+        clock: seconds, for how long somebody has been away.
+    """
+
+    def __init__(self, node, messages, clock=time.monotonic):
+        self._node, self._messages, self._clock = node, messages, clock
+        self._bodies = {}
+        self._header = None
+        self._tracked = node.create_publisher(messages.IdsList, '/humans/bodies/tracked',
+                                              qos.RESULT)
+        self._broadcaster = compat.transform_broadcaster(node)
+        if self._broadcaster is None:
+            node.get_logger().error('ros4hri: neither tf2_ros nor tf2_msgs is installed, there '
+                                    'are no frames of bodies')
+        self._timer = node.create_timer(_PAUSE, self._on_timer)
+
+    def publish(self, header, people, image=None, size=None, skeletons=None, body_frames=True,
+                image_header=None):
+        """Publish the people of an image.
+
+        Args:
+            header: of the positions: the image's stamp, the frame they are in.
+            people: list of :class:`~lifting_ros.person.Person`. Those without positions have
+                regions and 2D points only.
+            image: (H, W, 3) uint8 BGR, or None: then nothing is cropped.
+            size: (width, height) px of the image; None: that of ``image``.
+            skeletons: the SkeletonArray of the same people, which has their twists; or None.
+            body_frames: broadcast ``body_<id>`` too; False where the node does so already.
+            image_header: of the image, where positions are in another frame than it; or None.
+        """
+        now, self._header = self._clock(), header
+        if size is None and image is not None:
+            size = image.shape[1::-1]
+        twists = {} if skeletons is None else {
+            s.id: s.velocity.twist for s in skeletons.skeletons}
+        self._tracked.publish(self._messages.IdsList(
+            header=image_header or header, ids=[p.id for p in people]))
+        placed = []
+        for person in people:
+            body = self._bodies.get(person.id)
+            if body is None:
+                body = self._bodies[person.id] = _Body(self._node, self._messages, person.id)
+            body.seen = now
+            if size is not None:
+                body.publish_2d(image_header or header, person, image, size)
+            if np.isfinite(person.joints).all():
+                placed.append((body, person))
+        if placed:
+            self._publish_3d(header, placed, now, twists, body_frames)
+        self._expire(now)
+
+    def _publish_3d(self, header, placed, now, twists, body_frames):
+        joints = np.array([person.joints for _, person in placed], dtype=np.float64)
+        measured = kinematics.measure(joints)
+        # a person on the point of being upside down in itself has no axes: leave it out
+        good = np.isfinite(measured).all(axis=1)
+        if not good.all():
+            placed, joints, measured = ([p for p, g in zip(placed, good) if g], joints[good],
+                                        measured[good])
+        dimensions = np.array([body.know(dims, person.matched, now)
+                               for (body, person), dims in zip(placed, measured)])
+        if not len(dimensions):
+            return
+        posture = kinematics.inverse(joints, dimensions)
+        origins, quaternions = kinematics.transforms(posture)
+        frames = []
+        for i, (body, person) in enumerate(placed):
+            body.publish_3d(header, person, posture, i, twists.get(person.id))
+            if self._broadcaster is not None:
+                frames += body.frames(header, posture, i, origins[i], quaternions[i],
+                                      body_frames)
+        if frames:
+            self._broadcaster.sendTransform(frames)
+
+    def _expire(self, now):
+        for name in [n for n, body in self._bodies.items() if now - body.seen > _LINGER]:
+            self._bodies.pop(name).close()
+
+    def _on_timer(self):
+        """Where no image comes any more, nobody is tracked."""
+        if self._bodies:
+            now = self._clock()
+            if now - max(body.seen for body in self._bodies.values()) > _PAUSE:
+                self._tracked.publish(self._messages.IdsList(header=self._header))
+            self._expire(now)
+
+    def status(self):
+        """Figures for the diagnostics, as a dict."""
+        residuals = [body.residual for body in self._bodies.values()
+                     if np.isfinite(body.residual)]
+        worst = 1e3 * max(residuals) if residuals else float('nan')
+        return {'ros4hri bodies': len(self._bodies), 'ros4hri residual (mm)': worst}
+
+    def close(self):
+        """Close all topics."""
+        for body in self._bodies.values():
+            body.close()
+        self._bodies = {}
+        self._node.destroy_timer(self._timer)
+        self._node.destroy_publisher(self._tracked)
+
+
+class _Body:
+    """The topics of one person. Its messages are made once and filled again and again."""
+
+    def __init__(self, node, messages, name):
+        self._node, self._name, self.seen, self.residual = node, name, 0.0, float('nan')
+        kinds = {'roi': messages.Region, 'skeleton2d': messages.Skeleton2D,
+                 'joint_states': JointState, 'residual': JointState, 'position': PointStamped,
+                 'velocity': TwistStamped, 'cropped': Image, 'urdf': String}
+        self._out = {topic: node.create_publisher(
+            kinds[topic], f'/humans/bodies/{name}/{topic}', profile)
+            for topic, profile in TOPICS.items()}
+        self._region, self._skeleton = messages.Region(), messages.Skeleton2D()
+        self._points = [messages.Point() for _ in range(POINTS2D)]
+        self._skeleton.skeleton = self._points
+        self._states = JointState(name=[f'{a}_{name}' for a in human_model.ANGLES])
+        self._residuals = JointState(name=[f'{n}_{name}' for n in _RESIDUAL_LINKS])
+        self._frames = [TransformStamped(child_frame_id=f'body_{name}')]
+        for link in human_model.LINKS:
+            t = TransformStamped(child_frame_id=f'{link.name}_{name}')
+            t.header.frame_id = f'{link.parent}_{name}'
+            self._frames.append(t)
+        self._parameter = f'human_description_{name}'
+        self._sum, self._count, self._dimensions, self._told = 0.0, 0, None, -np.inf
+
+    def _wanted(self, topic):
+        return self._out[topic].get_subscription_count() > 0
+
+    # ------------------------------------------------------------------------------- the image
+    def publish_2d(self, header, person, image, size):
+        """Publish roi, skeleton2d, and cropped where somebody wants it."""
+        scale = np.array([1 / size[0], 1 / size[1]])
+        box = np.asarray(person.box, dtype=np.float64)
+        if self._wanted('roi') and np.isfinite(box).all():
+            m = self._region
+            m.header, m.c = header, float(person.confidence)
+            m.xmin, m.ymin, m.xmax, m.ymax = np.clip(
+                box * np.tile(scale, 2), 0, 1).tolist()
+            self._out['roi'].publish(m)
+        if self._wanted('skeleton2d'):
+            xy = np.asarray(person.keypoints)[list(SKELETON2D)] * scale
+            c = np.asarray(person.keypoint_confidence, dtype=float)[list(SKELETON2D)]
+            known = np.isfinite(xy).all(axis=1) & (c > 0)
+            xy = np.where(known[:, None], np.clip(xy, 0, 1), 0.0).tolist()
+            for point, (x, y), sure in zip(self._points, xy, np.where(known, c, 0.0).tolist()):
+                point.x, point.y, point.c = x, y, min(sure, 1.0)
+            self._skeleton.header = header
+            self._out['skeleton2d'].publish(self._skeleton)
+        if image is not None and np.isfinite(box).all() and self._wanted('cropped'):
+            x0, y0 = np.clip(np.floor(box[:2]), 0, None).astype(int)
+            x1, y1 = np.clip(np.ceil(box[2:]) + 1, 0, size).astype(int)
+            if x0 < x1 and y0 < y1:
+                self._out['cropped'].publish(fill(Image(header=header), np.ascontiguousarray(
+                    image[y0:y1, x0:x1])))
+
+    # ----------------------------------------------------------------------------------- space
+    def know(self, measured, matched, now):
+        """Take dimensions (14,) m; return those of the URDF, renewing it where it is off."""
+        if matched or not self._count:
+            self._count = min(self._count + 1, _MEMORY)
+            self._sum += (measured - self._sum) / self._count
+        if self._dimensions is None or (
+                now - self._told >= _PAUSE
+                and np.abs(self._sum - self._dimensions).max() > _CHANGE):
+            # to the micrometre, as the text has it: the angles are those of the text
+            self._dimensions, self._told = np.round(self._sum, 6), now
+            text = human_model.urdf(self._name, self._dimensions)
+            self._out['urdf'].publish(String(data=text))
+            if not self._node.has_parameter(self._parameter):
+                self._node.declare_parameter(self._parameter, text, ParameterDescriptor(
+                    description='URDF of a body (REP-155)'))
+            else:
+                self._node.set_parameters([Parameter(self._parameter, value=text)])
+        return self._dimensions
+
+    def publish_3d(self, header, person, posture, i, twist):
+        """Publish joint_states, residual, position, velocity of the i-th of a posture."""
+        residual = posture.residual[i, kinematics.MODELLED]
+        self.residual = float(residual.max())
+        for topic, m, values in (('joint_states', self._states, posture.angles[i]),
+                                 ('residual', self._residuals, residual)):
+            if self._wanted(topic):
+                m.header, m.position = header, array.array('d', values.tobytes())
+                self._out[topic].publish(m)
+        if self._wanted('position'):
+            m = PointStamped(header=header)
+            m.point.x, m.point.y, m.point.z = posture.position[i].tolist()
+            self._out['position'].publish(m)
+        if self._wanted('velocity') and np.isfinite(person.velocity).all():
+            m = TwistStamped(header=header)
+            if twist is None:
+                v, w = m.twist.linear, m.twist.angular
+                v.x, v.y, v.z, w.x, w.y, w.z = body_state(
+                    person.joints, person.covariance, person.velocity,
+                    person.velocity_covariance)[2].tolist()
+            else:
+                m.twist = twist
+            self._out['velocity'].publish(m)
+
+    def frames(self, header, posture, i, origins, quaternions, body):
+        """TransformStamped of all links, ``body_<id>`` first where it is asked for."""
+        values = np.concatenate((origins, quaternions), axis=1).tolist()
+        first = self._frames[0]
+        first.header = header
+        for t, (x, y, z, qx, qy, qz, qw) in zip(
+                self._frames, [posture.position[i].tolist()
+                               + quaternion(posture.rotation[i]).tolist(), *values]):
+            t.header.stamp = header.stamp
+            p, q = t.transform.translation, t.transform.rotation
+            p.x, p.y, p.z, q.x, q.y, q.z, q.w = x, y, z, qx, qy, qz, qw
+        return self._frames if body else self._frames[1:]
+
+    def close(self):
+        """Close the topics and take back the parameter."""
+        for publisher in self._out.values():
+            self._node.destroy_publisher(publisher)
+        if self._node.has_parameter(self._parameter):
+            self._node.undeclare_parameter(self._parameter)
