@@ -9,14 +9,12 @@ import cv2
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
-from geometry_msgs.msg import Point
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
-from visualization_msgs.msg import Marker
 
 from lifting_ros.camera import Camera, CameraError
 from lifting_ros.person import Person, ScaleSource, Source
-from lifting_ros.ros import compat, conversions, images, markers, statistics
+from lifting_ros.ros import compat, conversions, images, statistics
 
 W, H = 16, 12
 
@@ -267,30 +265,6 @@ def test_one_spoiled_person_is_left_out(rng):
     people = [person(rng, 'aaaaa'), person(rng, 'bbbbb', joints='nothing'), person(rng, 'ccccc')]
     out = conversions.to_array(people, Header(), W, H, lambda p, e: lost.append(p.id))
     assert [s.id for s in out.skeletons] == ['aaaaa', 'ccccc'] and lost == ['bbbbb']
-
-
-def test_markers_add_keep_and_delete(rng):
-    m = markers.Markers()
-    a, b = person(rng, 'aaaaa'), person(rng, 'bbbbb')
-    flat = person(rng, 'flatt', joints=np.full((17, 3), np.nan))
-    first = m.update([a, b, flat], Header(frame_id='eye'), 0.75).markers
-    assert len(first) == 6 and all(x.action == Marker.ADD for x in first)
-    assert all(x.header.frame_id == 'eye' for x in first)
-    assert all((x.lifetime.sec, x.lifetime.nanosec) == (0, 750_000_000) for x in first)
-    numbers = {x.id for x in first}
-    bones = next(x for x in first if x.ns == 'bones')
-    assert bones.type == Marker.LINE_LIST and len(bones.points) == len(bones.colors) == 32
-    joints = next(x for x in first if x.ns == 'joints')
-    assert joints.points[5] == Point(x=a.joints[5, 0], y=a.joints[5, 1], z=a.joints[5, 2])
-    second = m.update([b], Header(), 0.75).markers
-    kept = {x.id for x in second if x.action == Marker.ADD}
-    gone = {x.id for x in second if x.action == Marker.DELETE}
-    assert kept | gone == numbers and not kept & gone
-    assert len([x for x in second if x.action == Marker.DELETE]) == 3
-    third = m.update([a], Header(), 0.75).markers
-    assert {x.id for x in third if x.action == Marker.ADD}.isdisjoint(numbers)
-    assert all(x.action == Marker.DELETE for x in m.clear(Header()).markers)
-    assert not m.clear(Header()).markers
 
 
 def test_drops_are_counted_from_numbers():
