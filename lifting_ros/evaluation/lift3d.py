@@ -80,7 +80,8 @@ def run(args):
                              f'{args.source}; give --prior and --lifter fitted without it\n')
         if args.ablation:
             from .ablation import evaluate as ablation
-            table = ablation(lifter, poses, everything, args.people, args.seed, bar)
+            table = ablation(lifter, poses, everything, args.people, args.seed, bar,
+                             args.source)
         else:
             peer = None
             if args.peer:

@@ -30,8 +30,8 @@ def plot(curves, folder):
     names = {'lifter': 'gravity known', 'peer': 'simple baseline'}
     for (what, values), marker in zip(c.items(), 'os^', strict=False):
         axes.plot(degrees, values, marker=marker, ms=4, lw=1.2, label=names.get(what, what))
-    axes.set(xlabel='camera looks down by, degrees', ylabel='MPJPE, mm', ylim=(0, None),
-             xticks=degrees)
+    axes.set(xlabel='camera looks down by, degrees', ylabel='MPJPE, mm',
+             ylim=(0, 1.15 * max(map(max, c.values()))), xticks=degrees)
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(paths[1], dpi=120)

@@ -93,12 +93,13 @@ class Trial:
             parts.append(self.lifter.lift(camera=s.camera, **part))
         return join(parts)
 
-    def with_depth(self, s, images, camera):
-        """Lift each person with an own depth image."""
+    def with_depth(self, s, images, camera, **given):
+        """Lift each person with an own depth image; ``given`` as in a call."""
         from ..lifting.depth import DepthImage
         return join([self.lifter.lift(
             s.keypoints[i:i + 1], s.confidence[i:i + 1], s.camera, s.up[i:i + 1],
-            depth=DepthImage(images[i], camera)) for i in range(len(s.joints))])
+            depth=DepthImage(images[i], camera), **{k: v[i:i + 1] for k, v in given.items()})
+            for i in range(len(s.joints))])
 
 
 def join(parts):
@@ -185,6 +186,7 @@ def evaluate(lifter, poses, n, seed=0, batch=64, peer=None, progress=iter):
 
     def missing():
         pool = [(known, s.confidence)]
+        table['joints seen: 14'] = row(known)
         for count in COUNTS[1:]:
             confidence = fewer(s, count, np.random.default_rng([seed, 3, count]))
             lifted = trial(s, confidence=confidence)
@@ -285,6 +287,7 @@ def show(table):
     columns = ['people', 'lifted', 'mpjpe', 'n_mpjpe', 'pa_mpjpe', 'mpjae_deg', 'wrist',
                'root_mm', 'root_percent', *(f'within_{q}' for q in _LEVELS), 'nees', 'ece']
     rows = {k: v for k, v in table.items() if k != 'about'}
+    columns = [c for c in columns if any(c in row or c == 'people' for row in rows.values())]
     wide = max(map(len, rows)) + 2
     lines = [' ' * wide + ''.join(f'{c.replace("_", " "):>13}' for c in columns)]
     for name, row in rows.items():

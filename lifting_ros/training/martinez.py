@@ -26,6 +26,8 @@ from .rays import visible
 log = logging.getLogger(__name__)
 INPUTS = NUM_JOINTS * 3 + 3
 _OUT = NUM_JOINTS * 3
+#: The network's own unit, metres: about the spread of a joint.
+_UNIT = 0.3
 #: Steps for which one set of bodies is used, and how many bodies it has.
 _POOL = (500, 30000)
 
@@ -45,12 +47,14 @@ class Martinez(nn.Module):
         self.blocks = nn.ModuleList(nn.Sequential(*layer(width), *layer(width))
                                     for _ in range(blocks))
         self.last = nn.Linear(width, _OUT)
+        with torch.no_grad():
+            self.last.weight *= 0.1
 
     def forward(self, x):
         x = self.first(x)
         for block in self.blocks:
             x = x + block(x)
-        return self.last(x)
+        return _UNIT * self.last(x)
 
 
 def features(xy, seen):
@@ -164,7 +168,7 @@ def translation(pose, xy, seen):
     return np.linalg.solve(square, (np.swapaxes(a, 1, 2) @ b[..., None]))[..., 0]
 
 
-def train(poses, steps, seed=0, batch=256, rate=1e-3, width=1024, dropout=0.5, resume=None,
+def train(poses, steps, seed=0, batch=128, rate=1e-3, width=1024, dropout=0.5, resume=None,
           save=None, every=1000):
     """Train for some steps; the result follows from the seed, with or without a break.
 
@@ -219,7 +223,7 @@ def train(poses, steps, seed=0, batch=256, rate=1e-3, width=1024, dropout=0.5, r
         inputs, target = views(body, rng)
         off = net(torch.from_numpy(inputs)) - torch.from_numpy(target.reshape(batch, -1))
         optimiser.zero_grad()
-        (100 * off.square().mean()).backward()
+        (off.square().mean() / _UNIT ** 2).backward()
         optimiser.step()
         errors.append(float(off.detach().reshape(batch, NUM_JOINTS, 3).norm(dim=-1).mean()))
         if step % 100 == 0:
@@ -238,7 +242,7 @@ def add_arguments(parser):
     parser.add_argument('--exclude-source', nargs='*', default=[])
     parser.add_argument('--holdout-subject', nargs='*', default=list(HELD_OUT_SUBJECTS))
     parser.add_argument('--steps', type=int, default=20000)
-    parser.add_argument('--batch', type=int, default=256)
+    parser.add_argument('--batch', type=int, default=128)
     parser.add_argument('--rate', type=float, default=1e-3)
     parser.add_argument('--width', type=int, default=1024)
     parser.add_argument('--dropout', type=float, default=0.5)
