@@ -15,6 +15,7 @@ COMMANDS = {
     ('train', 'network'): ('lifting_ros.training.network', 'train the belief-map network'),
     ('render',): ('lifting_ros.training.render', 'render people with known joints'),
     ('eval', '2d'): ('lifting_ros.evaluation.keypoints2d', 'PCK and OKS on photographs'),
+    ('eval', 'find'): ('lifting_ros.evaluation.finding', 'people in whole photographs'),
     ('eval', '3d'): ('lifting_ros.evaluation.lift3d', 'joint errors and coverage in 3D'),
     ('eval', 'demo'): ('lifting_ros.evaluation.demo', 'the demo clip against its truth'),
     ('export',): ('lifting_ros.network.command', 'the network as an ONNX or TorchScript file'),

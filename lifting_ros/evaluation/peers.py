@@ -6,6 +6,7 @@ project's order, NaN where the peer has no such joint.
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 
@@ -62,7 +63,9 @@ class MoveNet:
         return convert(xy, np.ones((1, 17)), 'coco')[0][0]
 
 
-class _TfLite:
+class TfLite:
+    """A .tflite network on one thread."""
+
     def __init__(self, path):
         try:
             from ai_edge_litert.interpreter import Interpreter
@@ -75,12 +78,13 @@ class _TfLite:
         self.outputs = [o['index'] for o in self.net.get_output_details()]
 
     def run(self, x):
+        """Outputs for one input."""
         self.net.set_tensor(self.input, x)
         self.net.invoke()
         return [self.net.get_tensor(i) for i in self.outputs]
 
 
-class MoveNetInt8(_TfLite):
+class MoveNetInt8(TfLite):
     """MoveNet Lightning int8, 192 px."""
 
     def __call__(self, image, box):
@@ -91,16 +95,38 @@ class MoveNetInt8(_TfLite):
         return convert(xy, np.ones(17), 'coco')[0]
 
 
-class BlazePose(_TfLite):
+class BlazePose(TfLite):
     """BlazePose full on the box's crop, 256 px."""
 
     def __call__(self, image, box):
         """Keypoints (17, 2) px of the person in the box."""
         crops, scale, offset = cut(image, box[None], 256, 1.25)
+        points, _ = self._look(crops)
+        return convert((points - offset) / scale, np.ones(33), 'blazepose_33')[0]
+
+    def turned(self, image, hips, radius, angle):
+        """A person in a crop turned upright, as its detector asks for.
+
+        Args:
+            hips: (2,) px, the crop's middle; radius: of the circle about the body, px;
+            angle: of the body from upright, clockwise, rad.
+
+        Returns:
+            keypoints (17, 2) px, presence in 0..1.
+        """
+        scale = 256 / max(2.5 * radius, 1e-3)
+        c, s = scale * np.cos(angle), scale * np.sin(angle)
+        turn = np.array([[c, s], [-s, c]])
+        shift = 127.5 - turn @ hips
+        crop = cv2.warpAffine(image, np.column_stack((turn, shift)), (256, 256))
+        points, presence = self._look(crop[None])
+        xy = (points - shift) @ np.linalg.inv(turn).T
+        return convert(xy, np.ones(33), 'blazepose_33')[0], presence
+
+    def _look(self, crops):
         out = self.run(np.ascontiguousarray(crops[..., ::-1]).astype(np.float32) / 255)
-        points = next(o for o in out if o.size == 195).reshape(39, 5)[:33]
-        xy = (points[:, :2].astype(np.float64) - offset) / scale
-        return convert(xy, np.ones(33), 'blazepose_33')[0]
+        points = next(o for o in out if o.size == 195).reshape(39, 5)[:33, :2]
+        return points.astype(np.float64), float(next(o for o in out if o.size == 1).reshape(-1)[0])
 
 
 def peers(movenet=None, folder=None):

@@ -15,8 +15,8 @@ import numpy as np
 
 from ..skeleton import INDEX, MIRROR, NUM_JOINTS, ORDERS, convert
 
-#: Shares of the photos kept out: about 500 of LSPet, about 60 of COCO's with people.
-HELD_OUT = {'lspet': 0.053, 'coco': 0.17}
+#: Shares of the photos kept out: about 500 of LSPet, about 60 of COCO's with people, 33 without.
+HELD_OUT = {'lspet': 0.053, 'coco': 0.17, 'background': 0.17}
 #: Limb joints of the label in which a swap of sides is looked for, and how sure a hint must be.
 _SWAP, _POOR = 0.3, 0.3
 _MIRROR = np.array(MIRROR)
@@ -142,7 +142,13 @@ def mirrored(keypoints):
     return keypoints[..., _MIRROR, :]
 
 
-def photos_without_people(data):
-    """Backgrounds: list of (H, W, 3) BGR images without anybody."""
+def photos_without_people(data, kept_out=None):
+    """Backgrounds: list of (H, W, 3) BGR images without anybody.
+
+    Args:
+        data: folder of the photos.
+        kept_out: True for those kept out of training, False for the others, None for all.
+    """
     with zipfile.ZipFile(Path(data) / 'background.zip') as file:
-        return [_decode(file.read(n)) for n in file.namelist() if not n.endswith('/')]
+        return [_decode(file.read(n)) for n in file.namelist() if not n.endswith('/')
+                and kept_out in (None, held_out('background', n))]
