@@ -18,7 +18,7 @@ setup(
     description='People around a robot: camera images in, 3D skeletons in metres out',
     license='Apache-2.0',
     packages=find_packages(include=['lifting_ros', 'lifting_ros.*']),
-    package_data={'lifting_ros': ['weights/*']},
+    package_data={'lifting_ros': ['weights/*', '*.html']},
     python_requires='>=3.10',
     # No ROS names here: rclpy and the messages are no packages of the Python index.
     install_requires=['numpy', 'onnx', 'onnxruntime', 'opencv-python-headless', 'safetensors',

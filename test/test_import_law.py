@@ -8,7 +8,8 @@ import pytest
 PACKAGE = pathlib.Path(__file__).resolve().parent.parent / 'lifting_ros'
 
 _GROUND = {'skeleton', 'camera', 'person', 'body_frame', 'rigid', 'human_model', 'kinematics'}
-_CORE = _GROUND | {'prior', 'lifting', 'network', 'tracking', 'pipeline', 'drawing', 'video'}
+_CORE = _GROUND | {'prior', 'lifting', 'network', 'tracking', 'pipeline', 'drawing', 'view',
+                   'video'}
 #: room -> rooms of the project it may import besides itself
 LAW = {
     '__init__': set(),
@@ -21,11 +22,12 @@ LAW = {
     'human_model': {'skeleton'},
     'kinematics': {'skeleton', 'body_frame', 'human_model'},
     'drawing': {'skeleton', 'camera', 'person'},
+    'view': {'skeleton', 'camera', 'person', 'drawing'},
     'prior': _GROUND,
     'lifting': _GROUND | {'prior'},
     'network': _GROUND | {'prior', 'lifting'},
     'tracking': _GROUND,
-    'pipeline': _CORE - {'drawing', 'video'},
+    'pipeline': _CORE - {'drawing', 'view', 'video'},
     'run': _CORE,
     'ros': _CORE | {'msg'},
     # the two workshops beside the core share readers and measures

@@ -99,6 +99,21 @@ def test_a_run_without_answers_is_reported(tmp_path, capsys):
     assert 'frames out' in capsys.readouterr().out
 
 
+def test_the_page_of_a_run_has_its_people(rng, tmp_path):
+    recording, sent, truth = recorded(rng)
+    picture = cv2.imencode('.jpg', np.full((120, 160, 3), 90, np.uint8))[1]
+    recording.pictures = {stamp: picture for stamp in list(recording.people)[:4]}
+    report(recording, tmp_path, {'stamps': '', 'truth': '', 'video': False, 'view': True,
+                                 'title': 'a </script> title'})
+    text = (tmp_path / 'view.html').read_text()
+    data = json.loads(text.split('type="application/json">')[1].split('</script>')[0])
+    assert data['title'] == 'a </script> title' and len(data['frames']) == 9
+    assert [len(f['people']) for f in data['frames']].count(0) == 1
+    assert sum('image' in f for f in data['frames']) == 4
+    assert [f['t'] for f in data['frames']][:3] == [0.0, 0.1, 0.3]
+    assert json.loads((tmp_path / 'summary.json').read_text())['files'] == ['view.html']
+
+
 @pytest.fixture
 def graph(tmp_path):
     g = ros_support.Graph(tmp_path)
@@ -145,8 +160,8 @@ def test_source_that_cannot_be_read_is_one_clear_line(graph, source, word):
 def test_whole_demo_on_a_short_film(tmp_path):
     done = subprocess.run(
         [sys.executable, '-m', 'lifting_ros.ros.demo', '--source', str(film(tmp_path / 'a.mp4')),
-         '--seconds', '3', '--output', str(tmp_path / 'out')], capture_output=True, text=True,
-        timeout=400, cwd=tmp_path, env={**os.environ, 'OMP_NUM_THREADS': '1',
+         '--seconds', '3', '--view', '--output', str(tmp_path / 'out')],
+        capture_output=True, text=True, timeout=400, cwd=tmp_path, env={**os.environ, 'OMP_NUM_THREADS': '1',
                                         'ROS_DOMAIN_ID': str(ros_support.new_domain())})
     assert done.returncode == 0, done.stdout + done.stderr
     summary = json.loads((tmp_path / 'out' / 'summary.json').read_text())
@@ -158,6 +173,9 @@ def test_whole_demo_on_a_short_film(tmp_path):
     video = cv2.VideoCapture(str(tmp_path / 'out' / 'overlay.mp4'))
     assert int(video.get(cv2.CAP_PROP_FRAME_COUNT)) == summary['frames_out']
     assert cv2.imread(str(tmp_path / 'out' / 'still.png')).shape == (120, 280, 3)
+    page = tmp_path / 'out' / 'view.html'
+    assert str(page) in done.stdout and 'view.html' in summary['files']
+    assert page.read_text().count('"image":') == summary['frames_out']
     rosbags = pytest.importorskip('rosbags.highlevel')
     with rosbags.AnyReader([tmp_path / 'out' / 'bag']) as reader:
         counts = {c.topic: (c.msgtype, c.msgcount) for c in reader.connections}

@@ -51,6 +51,8 @@ def build_parser():
                         'those of the file')
     parser.add_argument('--figures-only', action='store_true', help='no pictures and no bag: the '
                         'recorder takes the skeletons only')
+    parser.add_argument('--view', action='store_true', help='write view.html too, a page with '
+                        'the skeletons in 3D to turn, and print its path; needs no ROS')
     parser.add_argument('--output', type=pathlib.Path, default=pathlib.Path('output/demo'))
     return parser
 
@@ -90,9 +92,9 @@ def _run(args, source, truth, up):
     pose = _node('pose', logs['pose'], device=args.device, **pose_values)
     more = not args.figures_only
     recorder = _node('recorder', None, output=output, stamps=stamps, truth=truth, title=title,
-                     bag=more, video=more)
+                     bag=more, video=more, view=args.view)
     play = _node('source', logs['source'], source=source, truth=truth, stamps=stamps,
-                 seconds=args.seconds, rate=args.rate, wait_for=1 + more)
+                 seconds=args.seconds, rate=args.rate, wait_for=1 + (more or args.view))
     others = {'pose': pose, 'recorder': recorder}
     try:
         while play.poll() is None:
@@ -103,6 +105,10 @@ def _run(args, source, truth, up):
                     if name in logs:
                         sys.stderr.write(logs[name].read_text())
                     return 1
+            text = logs['pose'].read_text()
+            if 'cannot start: ' in text:  # a managed node: it stays, unconfigured
+                sys.stderr.write(text)
+                return 1
             time.sleep(0.1)
         if play.returncode:
             sys.stderr.write(logs['source'].read_text())
@@ -122,6 +128,8 @@ def _run(args, source, truth, up):
     summary = json.loads((output / 'summary.json').read_text())
     files = [*summary.get('files', []), 'summary.json'] + ['bag/'] * more
     sys.stdout.write(f'demo: {", ".join(files)} are in {args.output}\n')
+    if args.view:
+        sys.stdout.write(f'demo: turn the people in 3D in a browser: {output / "view.html"}\n')
     return 0 if summary['frames_out'] else 1
 
 

@@ -27,6 +27,7 @@ PARAMETERS = (
     ('truth', '', 'npz of the clip: joints (F, 17, 3) m, keypoints (F, 17, 2) px, up (3,).'),
     ('bag', True, 'Write an MCAP bag.'),
     ('video', True, 'Write the overlay video and the still.'),
+    ('view', False, 'Write view.html, the people in 3D for a browser.'),
     ('title', '', 'What is played, for the table.'),
 )
 
@@ -41,12 +42,12 @@ class RecorderNode(Node):
                 description=text)).value for name, default, text in PARAMETERS}
         self._output = pathlib.Path(v['output'])
         self._output.mkdir(parents=True, exist_ok=True)
-        self._recording = Recording(keep_pictures=v['video'])
+        self._recording = Recording(keep_pictures=v['video'] or v['view'])
         self._bag = bag.Bag(self._output / 'bag') if v['bag'] and bag.available() else None
         if v['bag'] and self._bag is None:
             self.get_logger().warning('no bag is written: the package rosbags is not installed')
         pose = v['pose'].rstrip('/')
-        if v['bag'] or v['video']:
+        if v['bag'] or v['video'] or v['view']:
             self._take(Image, 'image', _ALL, self._on_image)
         self._take(CameraInfo, 'camera_info', _ALL)
         self._take(SkeletonArray, f'{pose}/skeletons', 100, self._on_skeletons)

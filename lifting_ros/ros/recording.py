@@ -7,7 +7,9 @@ import sys
 import cv2
 import numpy as np
 
+from .. import view
 from ..drawing import draw_people, draw_view
+from ..skeleton import PELVIS
 from .conversions import to_person
 
 #: pictures kept for the overlay; more than these only go to the bag
@@ -45,7 +47,10 @@ class Recording:
         if self._last is not None and stamp <= self._last:
             self.out_of_order += 1
         self._last = stamp
-        self.people[stamp] = [to_person(s) for s in msg.skeletons]
+        people = self.people[stamp] = [to_person(s) for s in msg.skeletons]
+        for person, skeleton in zip(people, msg.skeletons):
+            v = skeleton.velocity.twist.linear
+            person.velocity[PELVIS] = v.x, v.y, v.z
         self.received[stamp] = now
         self.processing[stamp] = msg.processing_latency
 
@@ -208,14 +213,33 @@ def write_pictures(recording, output, up=None):
     return ['overlay.mp4', 'still.png']
 
 
+def write_view(recording, output, up=None, title=''):
+    """Write view.html: the people of the run in 3D, to be turned in a browser.
+
+    Returns:
+        names of the files written.
+    """
+    stamps = sorted(recording.people)
+    pictures = []
+    for stamp in stamps:
+        jpeg = recording.pictures.get(stamp)
+        if jpeg is not None:
+            image = cv2.imdecode(jpeg, cv2.IMREAD_REDUCED_COLOR_2)
+            jpeg = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, 60])[1].tobytes()
+        pictures.append(jpeg)
+    view.write(output / 'view.html', [(1e-9 * s, recording.people[s]) for s in stamps], up, title,
+               pictures=pictures)
+    return ['view.html']
+
+
 def report(recording, output, values):
     """Write summary.json and the pictures, print the table.
 
     Args:
         recording: :class:`Recording`.
         output: folder, pathlib.Path.
-        values: dict with ``stamps``, ``truth``, ``video``, ``title`` as the recorder's
-            parameters.
+        values: dict with ``stamps``, ``truth``, ``video``, ``view``, ``title`` as the
+            recorder's parameters.
     """
     sent, truth = _load(values['stamps']), _load(values['truth'])
     summary = {'source': values['title'], **summarise(recording, sent)}
@@ -226,6 +250,9 @@ def report(recording, output, values):
             summary.update(compare(recording, sent, truth))
     if values['video']:
         summary['files'] = write_pictures(recording, output, up)
+    if values.get('view'):
+        summary['files'] = summary.get('files', []) + write_view(recording, output, up,
+                                                                 values['title'])
     (output / 'summary.json').write_text(json.dumps(summary, indent=2) + '\n')
     sys.stdout.write('\n'.join([f'\n{values["title"] or "result"}:', *table(summary), '']) + '\n')
     sys.stdout.flush()
