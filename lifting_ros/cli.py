@@ -13,6 +13,7 @@ COMMANDS = {
     ('train', 'lifter'): ('lifting_ros.training.rays', 'train the learned density of the lifter'),
     ('train', 'martinez'): ('lifting_ros.training.martinez', 'train the simple baseline, a peer'),
     ('train', 'network'): ('lifting_ros.training.network', 'train the belief-map network'),
+    ('train', 'motion'): ('lifting_ros.training.motion', 'how people move, for the tracker'),
     ('render',): ('lifting_ros.training.render', 'render people with known joints'),
     ('eval', '2d'): ('lifting_ros.evaluation.keypoints2d', 'PCK and OKS on photographs'),
     ('eval', 'find'): ('lifting_ros.evaluation.finding', 'people in whole photographs'),

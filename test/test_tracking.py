@@ -5,10 +5,10 @@ import pytest
 
 from lifting_ros.person import ScaleSource, Source
 from lifting_ros.skeleton import NUM_JOINTS, PELVIS
-from lifting_ros.tracking import Observation, Tracker
-from lifting_ros.tracking.association import box_iou, match, root_mahalanobis
+from lifting_ros.tracking import Observation, Tracker, motion
+from lifting_ros.tracking.association import box_iou, mahalanobis, match
+from lifting_ros.tracking.filters import FilterBank, FilterOptions, split
 from lifting_ros.tracking.ids import IdSource
-from lifting_ros.tracking.kalman import PointFilters
 
 SHAPE = np.random.default_rng(0).uniform(-1, 1, (NUM_JOINTS, 3)) * [0.3, 0.9, 0.2]
 FOCAL = 500.0
@@ -81,9 +81,9 @@ def test_through_a_gap_the_person_is_predicted_then_hidden_and_keeps_the_name():
 def test_a_person_gone_for_long_gets_a_new_name():
     tracker = Tracker()
     name = tracker.update(observe([[0, 0, 4]]), 0.0)[0].id
-    for k in range(1, 30):
+    for k in range(1, 50):
         tracker.update(observe([]), 0.1 * k)
-    assert tracker.update(observe([[0, 0, 4]]), 3.0)[0].id != name
+    assert tracker.update(observe([[0, 0, 4]]), 5.0)[0].id != name
 
 
 @pytest.mark.parametrize('later', [-5.0, 0.0, 1000.0])
@@ -106,44 +106,85 @@ def test_without_a_camera_people_are_followed_in_the_image():
     assert len(names) == 1
 
 
-def test_filters_agree_with_a_plain_kalman_filter(rng):
-    """One joint at a time, written out, against all joints at once."""
-    n, dt, a, white = 5, 0.04, 6.0, 0.1
-    x0, r = rng.normal(size=(n, 3)), np.einsum('nij,nkj->nik', *[rng.normal(size=(n, 3, 3))] * 2)
-    batch = PointFilters(x0, r, white=white, acceleration=a)
-    states = [(np.append(x0[j], np.zeros(3)),
-               np.block([[white * r[j], np.zeros((3, 3))], [np.zeros((3, 3)), np.eye(3)]]))
-              for j in range(n)]
-    f = np.block([[np.eye(3), dt * np.eye(3)], [np.zeros((3, 3)), np.eye(3)]])
-    g = np.vstack((dt ** 2 / 2 * np.eye(3), dt * np.eye(3)))
+def plain_imm(z, r, white, dt, o, q):
+    """Interacting multiple model of one joint, written out with whole 6x6 matrices."""
     h = np.hstack((np.eye(3), np.zeros((3, 3))))
-    for _ in range(6):
-        z = rng.normal(size=(n, 3))
-        batch.predict(dt)
-        batch.update(z, r)
-        for j, (x, p) in enumerate(states):
-            x, p = f @ x, f @ p @ f.T + a ** 2 * g @ g.T
-            gain = p @ h.T @ np.linalg.inv(h @ p @ h.T + white * r[j] + 1e-9 * np.eye(3))
-            states[j] = (x + gain @ (z[j] - h @ x), (np.eye(6) - gain @ h) @ p)
-    for j, (x, p) in enumerate(states):
-        np.testing.assert_allclose(batch.x[j], x, atol=1e-9)
-        np.testing.assert_allclose(batch.p[j], p, atol=1e-9)
+    slow = np.diag([0, 0, 0, *[o.rest ** 2] * 3])
+    x = [np.append(z[0], np.zeros(3)) for _ in range(2)]
+    p = [slow.copy(), np.diag([0, 0, 0, *[o.speed ** 2] * 3])]
+    for m in p:
+        m[:3, :3] = white[0]
+    mu, w = np.array([0.5, 0.5]), white[0]
+    f = np.block([[np.eye(3), dt * np.eye(3)], [np.zeros((3, 3)), np.eye(3)]])
+    g = np.array([[dt ** 3 / 3, dt ** 2 / 2], [dt ** 2 / 2, dt]])
+    begin, end = 1 - np.exp(-dt / o.start), 1 - np.exp(-dt / o.stop)
+    change = np.array([[1 - begin, begin], [end, 1 - end]])
+    for k in range(1, len(z)):
+        c = change.T @ mu
+        share = change * mu[:, None] / c
+        x0 = [sum(share[i, j] * x[i] for i in range(2)) for j in range(2)]
+        p0 = [sum(share[i, j] * (p[i] + np.outer(x[i] - x0[j], x[i] - x0[j])) for i in range(2))
+              for j in range(2)]
+        # the still model has no velocity of its own
+        x0[0][3:], p0[0][:, 3:], p0[0][3:] = 0, 0, 0
+        p0[0] += slow
+        p0[0][:3, :3] += 30 * dt * o.settle * w
+        x0[1], p0[1] = f @ x0[1], f @ p0[1] @ f.T + q * np.kron(g, np.eye(3))
+        w, like = white[k], np.zeros(2)
+        for m in range(2):
+            s = h @ p0[m] @ h.T + w
+            gain = p0[m] @ h.T @ np.linalg.inv(s)
+            off = z[k] - h @ x0[m]
+            x[m], p[m] = x0[m] + gain @ off, (np.eye(6) - gain @ h) @ p0[m]
+            like[m] = np.exp(-0.5 * off @ np.linalg.solve(s, off)) / np.sqrt(np.linalg.det(s))
+        mu = c * like / (c * like).sum()
+    mean = mu @ np.array(x)
+    spread = sum(mu[m] * (p[m] + np.outer(x[m] - mean, x[m] - mean)) for m in range(2))
+    return mean[:3], spread[:3, :3], mu[1]
+
+
+def test_filters_agree_with_a_plain_interacting_multiple_model(rng):
+    """One joint at a time, written out, against all joints of two people at once."""
+    o, dt, steps = FilterOptions(memory=10 ** 9), 0.2, 7   # too slow to learn the noise
+    root = rng.normal(size=(2, NUM_JOINTS, 3, 3))
+    r = 1e-2 * (root @ np.swapaxes(root, -1, -2) + 0.1 * np.eye(3))
+    z = rng.normal(size=(2, NUM_JOINTS, 3)) + [0, 0, 4] + np.cumsum(
+        0.05 * rng.normal(size=(steps, 2, NUM_JOINTS, 3)), axis=0)
+    bank, white = FilterBank(o), []
+    bank.add(z[0], r)
+    white.append(bank._w.copy())
+    for k in range(1, steps):
+        bank.predict(np.arange(2), dt)
+        bank.update(np.arange(2), z[k], r, np.full(2, dt))
+        white.append(bank._w.copy())
+    for i in range(2):
+        for j in (0, 3, 8, 16):
+            x, p, moving = plain_imm(z[:, i, j], r, [w[i, j] for w in white], dt, o, bank._q[j])
+            np.testing.assert_allclose(bank.position[i, j], x, atol=1e-8)
+            np.testing.assert_allclose(bank.own[i, j], p, atol=1e-8)
+            assert bank.moving[i, j] == pytest.approx(moving, abs=1e-3)
 
 
 def test_averaging_never_claims_more_than_one_picture_can_know():
-    r = np.tile(np.diag([0.02, 0.02, 0.2]) ** 2, (3, 1, 1))
-    filters = PointFilters(np.zeros((3, 3)), r)
-    for _ in range(500):
-        filters.predict(1 / 30)
-        filters.update(np.zeros((3, 3)), r)
-    assert (np.linalg.eigvalsh(filters.covariance - 0.9 * r) > 0).all()
+    person = SHAPE[None] + [0.0, 0, 4]
+    ray = person / np.linalg.norm(person, axis=-1, keepdims=True)
+    r = 0.03 ** 2 * np.eye(3) + (0.2 ** 2 - 0.03 ** 2) * ray[..., :, None] * ray[..., None, :]
+    bank = FilterBank()
+    bank.add(person, r)
+    for _ in range(300):
+        bank.predict(np.array([0]), 1 / 30)
+        bank.update(np.array([0]), person, r, np.array([1 / 30]))
+    assert (np.linalg.eigvalsh(bank.bias + bank.own - 0.9 * r) > 0).all()
 
 
-def test_unknown_joints_are_carried_on():
-    filters = PointFilters(np.zeros((2, 3)), np.tile(np.eye(3), (2, 1, 1)))
-    filters.predict(0.1)
-    filters.update(np.array([[np.nan] * 3, [1.0, 0, 0]]), np.tile(np.eye(3), (2, 1, 1)))
-    assert (filters.position[0] == 0).all() and filters.position[1, 0] > 0
+def test_the_split_of_a_covariance_keeps_to_the_ray(rng):
+    ray = rng.normal(size=(50, 3))
+    ray /= np.linalg.norm(ray, axis=-1, keepdims=True)
+    line = ray[:, :, None] * ray[:, None]
+    s = 4.0 * line + 0.25 * (np.eye(3) - line)
+    parts = [split(ray, s, np.broadcast_to(w, (50, 2))) for w in ([0.1, 0.4], [0.9, 0.6])]
+    np.testing.assert_allclose(parts[0], 0.4 * line + 0.1 * (np.eye(3) - line), atol=1e-12)
+    np.testing.assert_allclose(sum(parts), s, atol=1e-12)
 
 
 def test_matching_is_the_cheapest_and_leaves_the_impossible_apart():
@@ -156,6 +197,10 @@ def test_matching_is_the_cheapest_and_leaves_the_impossible_apart():
 def test_distances_known_values():
     assert box_iou(np.array([[0, 0, 2, 2.0]]), np.array([[1, 0, 3, 2.0]]))[0, 0] == pytest.approx(
         1 / 3)
-    d = root_mahalanobis(np.zeros((1, 3)), np.eye(3)[None], np.array([[2.0, 0, 0]]),
-                         np.zeros((1, 3, 3)))
-    assert d[0, 0] == pytest.approx(4, rel=1e-4)
+    d = mahalanobis(np.array([[2.0, 0, 0], [np.nan, 0, 0]]), np.tile(np.eye(3), (2, 1, 1)))
+    assert d[0] == pytest.approx(4) and np.isnan(d[1])
+    assert motion.limb_variance(0.0, 0.2, 0.4) == 0
+    assert motion.limb_variance(9.0, 0.2, 0.4) == pytest.approx(0.04)
+    # of a velocity that is never forgotten: constant velocity, and noise density q t^3 / 3
+    assert motion.pelvis_gain(0.5, 1e6) == pytest.approx(0.5, rel=1e-4)
+    assert motion.pelvis_variance(0.5, 0.6, 500.0) == pytest.approx(0.6 * 0.125 / 3, rel=1e-2)

@@ -3,7 +3,13 @@
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from ..skeleton import PELVIS
+
 NEVER = 1e6
+#: Seconds in which the error that stays becomes another one: people turn and are hidden.
+_DRIFT = 5.0
+#: m, the uncertainty of a root's place at which its cost begins at 0.
+_KNOWN = 0.1
 
 
 def keypoint_distance(a, a_seen, a_size, b, b_seen, b_size):
@@ -45,10 +51,101 @@ def box_iou(a, b):
     return inner / np.maximum(box_area(a)[:, None] + box_area(b)[None] - inner, 1e-9)
 
 
-def root_mahalanobis(a, a_cov, b, b_cov):
-    """Squared Mahalanobis distance of roots: (N, 3), (N, 3, 3), (M, 3), (M, 3, 3) -> (N, M)."""
-    gap = a[:, None] - b[None]
-    cov = a_cov[:, None] + b_cov[None] + 1e-6 * np.eye(3)
+def image_cost(boxes, points, seen, boxes_new, points_new, seen_new):
+    """Distance in the image as a share of the people's size, and of the sizes' logarithms.
+
+    Args:
+        boxes: (N, 4) px; points: (N, 17, 2) px, where they are expected; seen: (N, 17) bool.
+        boxes_new, points_new, seen_new: of M people.
+
+    Returns:
+        (N, M).
+    """
+    size, size_new = np.sqrt(np.maximum(box_area(boxes), 1)), np.sqrt(
+        np.maximum(box_area(boxes_new), 1))
+    gap = keypoint_distance(points, seen, size, points_new, seen_new, size_new)
+    gap = np.where(np.isfinite(gap), gap, box_distance(boxes, boxes_new))
+    return gap + 0.5 * np.abs(np.log(size[:, None] / size_new[None]))
+
+
+def place_cost(bank, fresh, gap, joints, covariance):
+    """Minus the log-likelihood of observed roots, given where the filters have them.
+
+    What may differ is what the filter does not know, what is new in the image, and how far the
+    error that stays has drifted since: by what time has passed, and by what the picture says of
+    itself, as somebody half hidden is lifted with another error than before.
+
+    Args:
+        bank: FilterBank of N people. fresh: indices of those who were moved on to this image's
+            time; the others are carried over ``gap`` (N,) s.
+        joints: (M, 17, 3) m; covariance: (M, 17, 3, 3) m^2, NaN where not known.
+
+    Returns:
+        (N, M), about 0 where the place is right and well known; NaN where not known. Heavy-
+        tailed (Student's t of 4 degrees): a picture may be lifted badly.
+    """
+    n = len(bank)
+    root, own = bank.position[:, PELVIS].copy(), bank.own[:, PELVIS].copy()
+    stale = np.setdiff1d(np.arange(n), fresh)
+    if len(stale):
+        x, _, p = bank.carry(stale, gap[stale])
+        root[stale], own[stale] = x[:, PELVIS], p[:, PELVIS]
+    new, cov = joints[:, PELVIS], covariance[:, PELVIS]
+    ray = root / np.maximum(np.linalg.norm(root, axis=-1, keepdims=True), 1e-9)   # (N, 3)
+    line = ray[:, :, None] * ray[:, None, :]
+    old_along, old_across = _sigmas(bank.bias[:, PELVIS], line)
+    along, across = _sigmas(cov[None], line[:, None])                             # (N, M)
+    forgotten = (-np.expm1(-gap / _DRIFT))[:, None]
+    total = own[:, None] + 1e-3 * np.eye(3)
+    for old, now, part in ((old_along, along, line), (old_across, across, np.eye(3) - line)):
+        old = old[:, None]
+        drift = (old - now) ** 2 + (0.06 + 2 * forgotten) * old * now
+        total = total + drift[..., None, None] * part.reshape(-1, 1, 3, 3)
+    square = mahalanobis(new[None] - root[:, None], total)
+    known = np.isfinite(square)
+    det = np.linalg.det(np.where(known[..., None, None], total, np.eye(3)))
+    cost = 3.5 * np.log1p(square / 4) + 0.5 * np.log(det / _KNOWN ** 6)
+    return np.where(known, cost, np.nan)
+
+
+def _sigmas(cov, line):
+    """Standard deviations along a ray and across it."""
+    along = (cov * line).sum(axis=(-1, -2))
+    across = (np.trace(cov, axis1=-2, axis2=-1) - along) / 2
+    return np.sqrt(np.maximum(along, 0)), np.sqrt(np.maximum(across, 0))
+
+
+def combine(image, place, away, limit):
+    """One cost (N, M): of the place where it is known, of the image while it is not long ago.
+
+    Args:
+        image, place: (N, M), see above. away: (N,) s since the person was seen.
+        limit: cost at which a pair no longer matches.
+    """
+    away = away[:, None]
+    sigma = 0.10 + 0.5 * away
+    near = 0.5 * np.minimum((image / sigma) ** 2, 25)
+    alone = limit * image / (1 + away) / 1.2
+    return np.where(np.isfinite(place), np.maximum(place, -1) + near, alone)
+
+
+def stature_cost(known, count, new, sigma=0.06):
+    """Of people's bones, (N,) and (M,) m, NaN where not known: (N, M), 0 on average."""
+    gap = np.log(known)[:, None] - np.log(new)[None]
+    cost = 0.5 * np.minimum((gap / sigma) ** 2, 9) - 0.5
+    return np.where(np.isfinite(cost) & (count >= 5)[:, None], cost, 0)
+
+
+def appearance_cost(known, new, sigma=9.0):
+    """Of appearances (N, D), (M, D) in units of Lab, NaN where not known: (N, M)."""
+    gap = (known[:, None] - new[None]) ** 2
+    count = np.isfinite(gap).sum(-1)
+    mean = np.nansum(gap, -1) / np.maximum(count, 1)
+    return np.where(count >= 3, np.minimum(0.5 * mean / sigma ** 2, 6) - 0.5, 0)
+
+
+def mahalanobis(gap, cov):
+    """Squared Mahalanobis distances: (..., 3), (..., 3, 3) -> (...), NaN where not known."""
     known = np.isfinite(gap).all(axis=-1) & np.isfinite(cov).all(axis=(-1, -2))
     cov = np.where(known[..., None, None], cov, np.eye(3))
     gap = np.where(known[..., None], gap, 0.0)

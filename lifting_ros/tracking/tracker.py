@@ -5,25 +5,26 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..person import Person, ScaleSource, Source
-from ..skeleton import NUM_JOINTS, PELVIS
-from .association import box_distance, keypoint_distance, match, root_mahalanobis
+from ..skeleton import NUM_JOINTS
+from . import association
+from .filters import FilterBank, FilterOptions
 from .ids import IdSource
-from .kalman import PointFilters
-
-#: Standard deviation of the joints' acceleration, m/s^2: hands and feet are thrown about, hips
-#: are not. In the order of skeleton.JOINTS.
-ACCELERATION = np.array([4, 4, 8, 12, 4, 8, 12, 4, 4, 6, 6, 5, 10, 16, 5, 10, 16], float)
+from .stature import bone_stature
 
 
 @dataclass(frozen=True)
 class TrackerOptions:
     """What the tracker may assume. Times in seconds."""
 
-    keep: float = 2.0        # a person not seen for longer is forgotten, its name with it
+    keep: float = 4.0        # a person not seen for longer is forgotten, its name with it
+    keep_left: float = 1.0   # the same for one who was leaving the image
     show_gap: float = 0.35   # a person not seen is still given out, as PREDICTED, for so long
-    max_cost: float = 1.2    # pairs further apart (shares of the person's size) do not match
+    max_cost: float = 20.0   # pairs that cost more do not match (association.py)
     seen: float = 0.15       # a keypoint above this confidence counts as seen
     max_step: float = 5.0    # time running on by more than this starts afresh
+    confirm: float = 0.0     # who is less sure than this is given out when seen a second time
+    appearance: float = 1.0  # how much clothes count against place
+    filter: FilterOptions = FilterOptions()
 
 
 @dataclass
@@ -44,6 +45,8 @@ class Observation:
     source: np.ndarray               # (N, 17)
     scale_source: np.ndarray         # (N,)
     log_likelihood: np.ndarray       # (N,)
+    appearance: np.ndarray | None = None  # (N, D) of tracking.appearance, NaN where not known
+    image_size: tuple | None = None       # width, height, px
 
     def __len__(self):
         """How many people."""
@@ -55,10 +58,14 @@ class _Track:
 
     def __init__(self, name, stamp):
         self.name, self.born, self.seen = name, stamp, stamp
-        self.filters = None
+        self.lifted = None                  # stamp of the last position in metres
         self.image_velocity = np.zeros(2)   # px/s
         self.size = None                    # (2,) px of the box, smoothed
         self.person = None
+        self.shown = False                  # given out before
+        self.leaving = False
+        self.stature, self.statures = np.nan, 0
+        self.appearance = None
 
     def box_at(self, stamp):
         """Where the person's box is expected, px.
@@ -70,32 +77,57 @@ class _Track:
         middle = (self.person.box[:2] + self.person.box[2:]) / 2 + self.image_velocity * dt
         return np.concatenate((middle - self.size / 2, middle + self.size / 2))
 
-    def follow(self, box, keypoints, seen, stamp):
+    def follow(self, box, keypoints, seen, stamp, image_size):
         """Take the box (4,) and keypoints (17, 2) of a new image, before the person is set."""
         size, dt = box[2:] - box[:2], stamp - self.seen
         if self.person is None:
             self.size = size
-            return
-        self.size = self.size + (0.25 if dt < 0.25 else 1.0) * (size - self.size)
-        both = seen & np.isfinite(self.person.keypoints).all(axis=1)
-        if dt > 0 and both.sum() >= 4:
-            step = np.median(keypoints[both] - self.person.keypoints[both], axis=0)
-            self.image_velocity = 0.5 * self.image_velocity + 0.5 * step / dt
+        else:
+            self.size = self.size + (0.25 if dt < 0.25 else 1.0) * (size - self.size)
+            both = seen & np.isfinite(self.person.keypoints).all(axis=1)
+            if dt > 0 and both.sum() >= 4:
+                step = np.median(keypoints[both] - self.person.keypoints[both], axis=0)
+                self.image_velocity = 0.5 * self.image_velocity + 0.5 * step / dt
+        if image_size is not None:
+            edge = 0.02 * image_size[0]
+            self.leaving = bool(
+                (box[0] < edge and self.image_velocity[0] < 0)
+                or (box[2] > image_size[0] - edge and self.image_velocity[0] > 0))
+
+    def learn(self, stature, appearance):
+        """Take this image's stature (m) and appearance (D,), unknown parts NaN."""
+        if np.isfinite(stature):
+            self.statures += 1
+            rate = max(1 / self.statures, 0.03)
+            old = stature if self.statures == 1 else self.stature
+            self.stature = old + rate * (stature - old)
+        if appearance is not None:
+            old = appearance if self.appearance is None else self.appearance
+            mixed = np.where(np.isfinite(old) & np.isfinite(appearance),
+                             0.9 * old + 0.1 * appearance, np.where(np.isfinite(old), old,
+                                                                    appearance))
+            self.appearance = mixed
 
 
 class Tracker:
     """Keeps names and velocities of people from image to image. Stamps are in seconds."""
 
-    def __init__(self, options=None):
-        """Start with nobody."""
+    def __init__(self, options=None, ids=None):
+        """Start with nobody.
+
+        Args:
+            options: :class:`TrackerOptions`. ids: :class:`~.ids.IdSource`, where names are from.
+        """
         self.options = options or TrackerOptions()
-        self._ids = IdSource()
-        self._tracks = []
+        self._ids = ids or IdSource()
+        self._tracks = []          # those with filters first, in the order of the bank
+        self._bank = FilterBank(self.options.filter)
         self._stamp = None
 
     def reset(self):
         """Forget everybody. Names given before are not given again."""
         self._tracks, self._stamp = [], None
+        self._bank = FilterBank(self.options.filter)
 
     def expected_boxes(self, stamp):
         """(T, 4) px: where the people seen lately should be at ``stamp``."""
@@ -116,91 +148,150 @@ class Tracker:
         """
         if self._stamp is not None and not 0 < stamp - self._stamp <= self.options.max_step:
             self.reset()
-        dt = 0.0 if self._stamp is None else stamp - self._stamp
-        self._stamp = stamp
-        for track in self._tracks:
-            if track.filters is not None:
-                track.filters.predict(dt)
-        pairs = self._associate(observation, stamp)
+        last, self._stamp = self._stamp, stamp
+        self._forget(stamp)
+        tracks, o = self._tracks, observation
+        fresh = np.array([t.lifted is not None and t.lifted == last for t in tracks], bool)
+        fresh = np.flatnonzero(fresh[:len(self._bank)])
+        if len(fresh):
+            self._bank.predict(fresh, stamp - last)
+        pairs = self._associate(o, stamp, fresh)
         taken = {column for _, column in pairs}
-        for row, column in pairs:
-            self._measure(self._tracks[row], observation, column, stamp)
-        seen = {row for row, _ in pairs}
-        lost = [t for i, t in enumerate(self._tracks) if i not in seen]
-        for column in range(len(observation)):
-            if column not in taken:
-                track = _Track(self._ids.new(), stamp)
-                self._tracks.append(track)
-                self._measure(track, observation, column, stamp)
-        self._tracks = [t for t in self._tracks if stamp - t.seen <= self.options.keep]
-        people = [t.person for t in self._tracks if t.seen == stamp]
-        for track in lost:
-            if stamp - track.seen <= self.options.show_gap and track.filters is not None:
-                people.append(self._predicted(track, stamp))
-        return people
+        known = np.isfinite(o.joints).all(axis=(1, 2)) & np.isfinite(o.covariance).all(
+            axis=(1, 2, 3))
+        self._measure(o, [p for p in pairs if known[p[1]] and p[0] < len(self._bank)], stamp,
+                      set(fresh.tolist()))
+        now = {tracks[row]: column for row, column in pairs}
+        new = [c for c in range(len(o)) if c not in taken]
+        now |= {_Track(self._ids.new(), stamp): c for c in new}
+        first = [t for t in now if t not in tracks[:len(self._bank)] and known[now[t]]]
+        rest = [t for t in [*tracks[len(self._bank):], *now]
+                if t not in first and t not in tracks[:len(self._bank)]]
+        if first:
+            columns = [now[t] for t in first]
+            self._bank.add(o.joints[columns], o.covariance[columns])
+            for track in first:
+                track.lifted = stamp
+        self._tracks = [*tracks[:len(self._bank) - len(first)], *first, *dict.fromkeys(rest)]
+        return self._people(o, now, stamp)
 
-    def _associate(self, observation, stamp):
+    def _forget(self, stamp):
+        def stays(t):
+            return stamp - t.seen <= (self.options.keep_left if t.leaving else
+                                      self.options.keep) and (t.shown or t.seen == stamp
+                                                              or stamp - t.seen < 0.5)
+        keep = np.array([stays(t) for t in self._tracks], bool)
+        if not keep.all():
+            self._bank.keep(np.flatnonzero(keep[:len(self._bank)]))
+            self._tracks = [t for t, k in zip(self._tracks, keep) if k]
+
+    def _associate(self, o, stamp, fresh):
         tracks = self._tracks
-        if not tracks or not len(observation):
+        if not tracks or not len(o):
             return []
         boxes = np.array([t.box_at(stamp) for t in tracks])
         moved = boxes[:, None, :2] - np.array([t.person.box for t in tracks])[:, None, :2]
-        points = np.array([t.person.keypoints for t in tracks]) + moved
-        size = np.sqrt(np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 1), axis=1))
-        size_new = np.sqrt(np.prod(np.maximum(observation.box[:, 2:] - observation.box[:, :2],
-                                              1), axis=1))
         limit = self.options.seen
-        seen = np.array([t.person.keypoint_confidence for t in tracks]) > limit
-        cost = keypoint_distance(points, seen, size, observation.keypoints,
-                                 observation.keypoint_confidence > limit, size_new)
-        cost = np.where(np.isfinite(cost), cost, box_distance(boxes, observation.box))
-        cost = cost + np.abs(np.log(size[:, None] / size_new[None]))
-        # the longer unseen, the less the last place says
         away = np.array([stamp - t.seen for t in tracks])
-        cost = cost / (1 + away[:, None])
-        root = np.array([np.full(3, np.nan) if t.filters is None else t.filters.position[PELVIS]
-                         for t in tracks])
-        root_cov = np.array([np.full((3, 3), np.nan) if t.filters is None
-                             else t.filters.covariance[PELVIS] for t in tracks])
-        far = root_mahalanobis(root, root_cov, observation.joints[:, PELVIS],
-                               observation.covariance[:, PELVIS])
-        cost = cost + 0.02 * np.nan_to_num(np.minimum(far, 50.0))
-        return match(cost, self.options.max_cost)
+        image = association.image_cost(
+            boxes, np.array([t.person.keypoints for t in tracks]) + moved,
+            np.array([t.person.keypoint_confidence for t in tracks]) > limit,
+            o.box, o.keypoints, o.keypoint_confidence > limit)
+        place = np.full((len(tracks), len(o)), np.nan)
+        n = len(self._bank)
+        if n:
+            gap = np.array([stamp - t.lifted for t in tracks[:n]])
+            place[:n] = association.place_cost(self._bank, fresh, gap, o.joints, o.covariance)
+        cost = association.combine(image, place, away, self.options.max_cost)
+        cost = cost + association.stature_cost(
+            np.array([t.stature for t in tracks]), np.array([t.statures for t in tracks]),
+            bone_stature(o.joints))
+        if o.appearance is not None and self.options.appearance:
+            unknown = np.full(o.appearance.shape[1], np.nan)
+            looks = np.array([unknown if t.appearance is None else t.appearance for t in tracks])
+            cost = cost + self.options.appearance * association.appearance_cost(looks,
+                                                                                o.appearance)
+        return association.match(cost, self.options.max_cost)
 
-    def _measure(self, track, o, i, stamp):
-        """Give track its observation i."""
+    def _measure(self, o, pairs, stamp, fresh):
+        """Give the filters of matched people their measurements."""
+        if not pairs:
+            return
+        rows, columns = (np.array(x) for x in zip(*pairs, strict=True))
+        gap = np.array([stamp - self._tracks[r].lifted for r in rows])
+        back = np.array([r not in fresh for r in rows])
+        if back.any():
+            self._bank.resume(rows[back], gap[back])
+        self._bank.update(rows, o.joints[columns], o.covariance[columns], gap)
+        for row in rows:
+            self._tracks[row].lifted = stamp
+
+    def _people(self, o, now, stamp):
+        """Everybody who is given out: those of ``now`` (track -> column), then those lost."""
+        options, bank, n = self.options, self._bank, len(self._bank)
+        stature = bone_stature(o.joints)
+        velocity_covariance = bank.velocity_covariance() if n else None
+        gap = np.array([stamp - t.lifted for t in self._tracks[:n]])
+        stale = np.flatnonzero((gap > 0) & (gap <= options.show_gap))
+        if len(stale):
+            carried = dict(zip(stale.tolist(), zip(*bank.carry(stale, gap[stale]),
+                                                   strict=True), strict=True))
+        people, lost = [], []
+        for row, track in enumerate(self._tracks):
+            column = now.get(track)
+            state = None
+            if row < n and gap[row] == 0:
+                state = (bank.position[row], bank.bias[row] + bank.own[row], bank.velocity[row],
+                         velocity_covariance[row])
+            elif row < n and gap[row] <= options.show_gap:
+                x, v, own = carried[row]
+                grown = (own - bank.own[row]) / gap[row] ** 2
+                state = x, bank.bias[row] + own, v, velocity_covariance[row] + grown
+            if column is not None:
+                self._see(track, o, column, stature[column], stamp)
+                person = self._seen(track, o, column, stamp)
+                if state is not None:
+                    _set(person, state)
+                    if gap[row] > 0:     # seen, but not lifted in this image
+                        person.source = np.full(NUM_JOINTS, Source.PREDICTED, dtype=np.uint8)
+                track.person = person
+                if track.shown or person.confidence >= options.confirm or track.born < stamp:
+                    track.shown = True
+                    people.append(person)
+            elif state is not None and track.shown and stamp - track.seen <= options.show_gap:
+                lost.append(self._predicted(track, state, stamp))
+        return people + lost
+
+    def _see(self, track, o, i, stature, stamp):
         seen = o.keypoint_confidence[i] > self.options.seen
-        track.follow(o.box[i], o.keypoints[i], seen, stamp)
-        joints, covariance = o.joints[i], o.covariance[i]
-        if np.isfinite(joints).all():
-            if track.filters is None:
-                track.filters = PointFilters(joints, covariance, acceleration=ACCELERATION)
-            else:
-                track.filters.update(joints, covariance)
-        elif not np.isfinite(joints).any():
-            track.filters = None
-        f = track.filters
+        track.follow(o.box[i], o.keypoints[i], seen, stamp, o.image_size)
+        track.learn(stature, None if o.appearance is None else o.appearance[i])
         track.seen = stamp
-        track.person = Person(
+
+    def _seen(self, track, o, i, stamp):
+        """Observation i as the person of a track."""
+        hidden = (o.keypoint_confidence[i] <= self.options.seen).sum()
+        return Person(
             id=track.name, confidence=float(o.confidence[i]), box=o.box[i],
             keypoints=o.keypoints[i], keypoint_confidence=o.keypoint_confidence[i],
             keypoint_covariance=o.keypoint_covariance[i],
-            joints=joints if f is None else f.position.copy(),
-            covariance=covariance if f is None else f.covariance,
+            joints=o.joints[i], covariance=o.covariance[i],
             source=o.source[i], scale_source=ScaleSource(int(o.scale_source[i])),
             log_likelihood=float(o.log_likelihood[i]),
-            age=stamp - track.born, matched=True, occluded=bool((~seen).sum() >= NUM_JOINTS // 3))
-        if f is not None:
-            track.person.velocity = f.velocity.copy()
-            track.person.velocity_covariance = f.velocity_covariance.copy()
+            age=stamp - track.born, matched=True, occluded=bool(hidden >= NUM_JOINTS // 3))
 
-    def _predicted(self, track, stamp):
+    def _predicted(self, track, state, stamp):
         """The person as the filters carry it on, while it is not seen."""
-        last, f = track.person, track.filters
         fade = 1 - (stamp - track.seen) / (2 * self.options.show_gap)
-        return Person(
-            id=track.name, confidence=last.confidence * fade, box=track.box_at(stamp),
-            joints=f.position.copy(), covariance=f.covariance, velocity=f.velocity.copy(),
-            velocity_covariance=f.velocity_covariance.copy(),
+        person = Person(
+            id=track.name, confidence=track.person.confidence * fade, box=track.box_at(stamp),
             source=np.full(NUM_JOINTS, Source.PREDICTED, dtype=np.uint8),
-            scale_source=last.scale_source, age=stamp - track.born, matched=False, occluded=True)
+            scale_source=track.person.scale_source, age=stamp - track.born, matched=False,
+            occluded=True)
+        _set(person, state)
+        return person
+
+
+def _set(person, state):
+    person.joints, person.covariance, person.velocity, person.velocity_covariance = (
+        np.array(a) for a in state)

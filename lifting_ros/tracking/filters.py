@@ -1,0 +1,312 @@
+"""Kalman filters of all joints of all people at once: two models a joint, still and moving.
+
+A measurement is the truth, plus an error that stays for seconds (stature, bone lengths, how the
+prior reads a pose), plus one that is new in each image. Only the last may be averaged away. So of
+the posterior's covariance S the filter takes the part W as its noise, keeps B = S - W apart, and
+what is published is B + P, P the filter's own: never less than one picture can know.
+
+Still and moving are an interacting multiple model (Blom and Bar-Shalom 1988): a joint at rest is
+smoothed over many images, one that starts is followed at once.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..skeleton import INDEX, NUM_JOINTS, PELVIS
+from . import motion
+
+#: Share of S that is new in each image, along the viewing ray and across it, of
+#: torso, elbows and knees, wrists and ankles: second differences of the lifter's joints against
+#: the demo clip's truth (`lifting-ros eval filter` prints them). Scaled to each person's own.
+_WHITE = np.tile([0.004, 0.010], (NUM_JOINTS, 1))
+for _name in ('knee', 'ankle', 'elbow', 'wrist'):
+    for _side in ('left', 'right'):
+        _WHITE[INDEX[f'{_side}_{_name}']] = ((0.006, 0.04) if _name == 'wrist'
+                                             else (0.005, 0.02))
+#: Joints that tell how noisy this person's measurements are: their own accelerations are small.
+_CALM = [INDEX[n] for n in ('pelvis', 'right_hip', 'left_hip', 'spine', 'neck', 'head_top',
+                            'left_shoulder', 'right_shoulder')]
+_EYE = np.eye(3)
+
+
+@dataclass(frozen=True)
+class FilterOptions:
+    """What the filters assume. Times in seconds."""
+
+    lively: float = 6.0        # driving noise of the moving model over that of typical motion
+    settle: float = 0.015      # walk of the still model: share of W in 1/30 s
+    start: float = 1.0         # time until a joint at rest starts to move
+    stop: float = 0.5          # time until one that moves comes to rest
+    rest: float = 0.05         # m/s, velocity of a joint at rest
+    speed: float = 1.0         # m/s, velocity before anything is known of it
+    memory: int = 20           # images over which a person's noise is learnt
+    drift: tuple = (0.5, 3.0)  # 1/s^2: velocity that errors which stay pretend, along and across
+
+
+def split(rays, cov, share):
+    """A S A of a covariance S, A = root of the shares along the ray and across it.
+
+    Args:
+        rays: (..., 3) unit; cov: (..., 3, 3); share: (..., 2) along, across.
+
+    Returns:
+        (..., 3, 3), between 0 and S where the ray is an axis of S.
+    """
+    root = np.sqrt(share)
+    along, across = root[..., 0], root[..., 1]
+    u = (cov @ rays[..., None])[..., 0]
+    s = (u * rays).sum(-1)
+    cross = rays[..., :, None] * u[..., None, :]
+    more = along - across
+    return ((across ** 2)[..., None, None] * cov
+            + (across * more)[..., None, None] * (cross + np.swapaxes(cross, -1, -2))
+            + (more ** 2 * s)[..., None, None] * (rays[..., :, None] * rays[..., None, :]))
+
+
+def _inverse(a):
+    """Inverse and log-determinant of symmetric (..., 3, 3): ten times as fast as linalg.inv."""
+    xx, xy, xz = a[..., 0, 0], a[..., 0, 1], a[..., 0, 2]
+    yy, yz, zz = a[..., 1, 1], a[..., 1, 2], a[..., 2, 2]
+    c0, c1, c2 = yy * zz - yz * yz, xz * yz - xy * zz, xy * yz - xz * yy
+    det = xx * c0 + xy * c1 + xz * c2
+    out = np.empty_like(a)
+    out[..., 0, 0] = c0
+    out[..., 0, 1] = out[..., 1, 0] = c1
+    out[..., 0, 2] = out[..., 2, 0] = c2
+    out[..., 1, 1] = xx * zz - xz * xz
+    out[..., 1, 2] = out[..., 2, 1] = xy * xz - xx * yz
+    out[..., 2, 2] = xx * yy - xy * xy
+    out /= det[..., None, None]
+    return out, np.log(det)
+
+
+def _outer(a):
+    return a[..., :, None] * a[..., None, :]
+
+
+def _turned(a):
+    return np.swapaxes(a, -1, -2)
+
+
+class FilterBank:
+    """Positions and velocities of the 17 joints of T people.
+
+    All arrays have the people first. Index 0 of the models is still, 1 moving; the still one has
+    no velocity of its own.
+
+    Attributes:
+        position: (T, 17, 3) m; velocity: (T, 17, 3) m/s; own: (T, 17, 3, 3) m^2, covariance of
+        the position that the filters answer for; bias: (T, 17, 3, 3) m^2, that of the error that
+        stays; moving: (T, 17) probability that the joint moves.
+    """
+
+    def __init__(self, options=None):
+        """Start with nobody."""
+        self.options = options or FilterOptions()
+        o, j = self.options, NUM_JOINTS
+        self._q = o.lively * (motion.PELVIS_Q + 3 * motion.SPREAD ** 2 / motion.TIME ** 3)
+        self._q[PELVIS] = o.lively * motion.PELVIS_Q
+        # still and moving positions, covariances; velocity of the moving
+        self._x = np.zeros((2, 0, j, 3))
+        self._pp = np.zeros((2, 0, j, 3, 3))
+        self._v, self._pv, self._vv = (np.zeros((0, j, 3)), np.zeros((0, j, 3, 3)),
+                                       np.zeros((0, j, 3, 3)))
+        self.moving = np.zeros((0, j))
+        self.bias = np.zeros((0, j, 3, 3))
+        self._w = np.zeros((0, j, 3, 3))
+        self._noise = np.zeros((0, 2))        # a person's white noise over the usual
+        self._learnt = np.zeros(0)
+        self._past = np.zeros((2, 0, len(_CALM), 3))   # the last two measurements, newest first
+        self._gap = np.zeros((2, 0))                   # s between them and the next
+        self._combine()
+
+    def __len__(self):
+        """How many people."""
+        return self.moving.shape[0]
+
+    _FIRST = ('moving', 'bias', '_w', '_noise', '_learnt', '_v', '_pv', '_vv')
+    _SECOND = ('_x', '_pp', '_past', '_gap')
+
+    def keep(self, rows):
+        """Keep these people (indices or mask), in this order."""
+        for name in self._FIRST:
+            setattr(self, name, getattr(self, name)[rows])
+        for name in self._SECOND:
+            setattr(self, name, getattr(self, name)[:, rows])
+        self._combine()
+
+    def add(self, position, covariance):
+        """Start people from one measurement each: (K, 17, 3) m, (K, 17, 3, 3) m^2."""
+        k, o = len(position), self.options
+        noise = np.ones((k, 2))
+        white, bias = self._parts(position, covariance, noise)
+        still = np.full((k, NUM_JOINTS), 0.5)
+        zero = np.zeros(position.shape + (3,))
+        new = {'moving': still, 'bias': bias, '_w': white, '_noise': noise,
+               '_learnt': np.zeros(k), '_v': np.zeros(position.shape), '_pv': zero,
+               '_vv': zero + o.speed ** 2 * _EYE,
+               '_x': np.stack((position, position)), '_pp': np.stack((white, white)),
+               '_past': np.full((2, k, len(_CALM), 3), np.nan), '_gap': np.full((2, k), np.nan)}
+        new['_past'][0] = position[:, _CALM]
+        for name in self._FIRST:
+            setattr(self, name, np.concatenate((getattr(self, name), new[name])))
+        for name in self._SECOND:
+            setattr(self, name, np.concatenate((getattr(self, name), new[name]), axis=1))
+        self._combine()
+
+    def _parts(self, position, covariance, noise):
+        """W and B of measurements, the people's ``noise`` (K, 2) over the usual."""
+        length = np.linalg.norm(position, axis=-1, keepdims=True)
+        rays = position / np.maximum(length, 1e-9)
+        share = np.minimum(_WHITE * noise[:, None], 0.9)
+        return (split(rays, covariance, share) + 1e-8 * _EYE,
+                split(rays, covariance, 1 - share))
+
+    def predict(self, rows, dt):
+        """Move people on by ``dt`` seconds, a time between images."""
+        o = self.options
+        m, v = self.moving[rows], self._v[rows]
+        x, pp = self._x[:, rows], self._pp[:, rows]
+        pv, vv = self._pv[rows], self._vv[rows]
+        # mix: who was still may have started, who moved may have stopped
+        begin, end = 1 - np.exp(-dt / o.start), 1 - np.exp(-dt / o.stop)
+        still = 1 - m
+        to_still, to_moving = still * (1 - begin) + m * end, still * begin + m * (1 - end)
+        a = m * end / to_still                    # of the still: share that had moved
+        b = still * begin / to_moving             # of the moving: share that was still
+        off = x[1] - x[0]
+        spread = _outer(off)
+        a_, b_ = a[..., None, None], b[..., None, None]
+        x0, x1 = x[0] + a[..., None] * off, x[1] - b[..., None] * off
+        pp0 = (1 - a_) * pp[0] + a_ * pp[1] + (a_ * (1 - a_)) * spread
+        pp1 = (1 - b_) * pp[1] + b_ * pp[0] + (b_ * (1 - b_)) * spread
+        pv = (1 - b_) * pv + (b_ * (1 - b_)) * (off[..., :, None] * v[..., None, :])
+        vv = (1 - b_) * vv + b_ * o.rest ** 2 * _EYE + (b_ * (1 - b_)) * _outer(v)
+        v = (1 - b[..., None]) * v
+        # move
+        q = self._q[:, None, None] * _EYE
+        self._x[0, rows], self._x[1, rows] = x0, x1 + dt * v
+        self._pp[0, rows] = pp0 + (30 * dt * o.settle) * self._w[rows]
+        self._pp[1, rows] = pp1 + dt * (pv + _turned(pv)) + dt ** 2 * vv + (dt ** 3 / 3) * q
+        self._pv[rows] = pv + dt * vv + (dt ** 2 / 2) * q
+        self._vv[rows] = vv + dt * q
+        self._v[rows], self.moving[rows] = v, to_moving
+        self._combine()
+
+    def update(self, rows, position, covariance, dt):
+        """Take measurements of people who were moved on to their time.
+
+        Args:
+            rows: (K,) indices; position: (K, 17, 3) m; covariance: (K, 17, 3, 3) m^2.
+            dt: (K,) s since their last measurement.
+        """
+        self._learn(rows, position, covariance, dt)
+        white, self.bias[rows] = self._parts(position, covariance, self._noise[rows])
+        self._w[rows] = white
+        x, pp, pv = self._x[:, rows], self._pp[:, rows], self._pv[rows]
+        inverse, logdet = _inverse(pp + white)
+        off = position - x
+        white_off = (inverse @ off[..., None])[..., 0]
+        score = -0.5 * ((off * white_off).sum(-1) + logdet)          # (2, K, 17)
+        gain = pp @ inverse
+        self._x[:, rows] = x + (pp @ white_off[..., None])[..., 0]
+        pp_new = pp - gain @ pp
+        self._pp[:, rows] = (pp_new + _turned(pp_new)) / 2
+        back = _turned(pv)
+        self._v[rows] += (back @ white_off[1][..., None])[..., 0]
+        change = back @ inverse[1]
+        vv = self._vv[rows] - change @ pv
+        self._vv[rows] = (vv + _turned(vv)) / 2
+        self._pv[rows] = pv - gain[1] @ pv
+        prior = np.clip(self.moving[rows], 1e-4, 1 - 1e-4)
+        odds = np.log(prior / (1 - prior)) + np.clip(score[1] - score[0], -30, 30)
+        self.moving[rows] = 1 / (1 + np.exp(-odds))
+        self._combine()
+
+    def _learn(self, rows, position, covariance, dt):
+        """How noisy these people's measurements are: what a straight line through the last
+        three leaves in the middle one, in joints that hardly accelerate.
+        """
+        now = position[:, _CALM]
+        last, before = self._past[:, rows]
+        gap = self._gap[0, rows]                          # from before to last
+        with np.errstate(invalid='ignore'):
+            known = (gap < 0.15) & (dt < 0.15) & (gap > 0) & (dt > 0)
+        if known.any():
+            share = (gap / (gap + dt))[:, None, None]
+            rest = last - (1 - share) * before - share * now
+            rays = last / np.linalg.norm(last, axis=-1, keepdims=True)
+            along = (rest * rays).sum(-1)
+            across = ((rest ** 2).sum(-1) - along ** 2) / 2
+            cov = covariance[:, _CALM]
+            s = ((cov @ rays[..., None])[..., 0] * rays).sum(-1)
+            t = (np.trace(cov, axis1=-2, axis2=-1) - s) / 2
+            usual = (1 + share ** 2 + (1 - share) ** 2)[..., 0] * _WHITE[_CALM].T[:, None]
+            found = np.stack((np.median(along ** 2 / (usual[0] * s), 1),
+                              np.median(across / (usual[1] * t), 1)), -1)
+            self._learnt[rows] += known
+            rate = 1 / np.minimum(self._learnt[rows] + 3, self.options.memory)
+            rate = np.where(known, rate, 0)[:, None]
+            noise = self._noise[rows]
+            found = np.where(known[:, None], np.clip(found, 0.02, 60), noise)
+            self._noise[rows] = noise + rate * (found - noise)
+        self._past[1, rows], self._past[0, rows] = last, now
+        self._gap[0, rows] = dt
+
+    def resume(self, rows, dt):
+        """People seen again after a gap of ``dt`` (K,) s: go on from where they would be."""
+        position, velocity, own = self.carry(rows, dt)
+        self._x[:, rows], self._pp[:, rows] = position, own
+        self._v[rows], self._pv[rows] = velocity, 0
+        self._vv[rows] = self.options.speed ** 2 * _EYE
+        self.moving[rows] = 0.5
+        self._past[:, rows] = np.nan
+        self._combine()
+
+    def carry(self, rows, dt):
+        """Where people would be ``dt`` (K,) s after their last measurement.
+
+        The pelvis goes on; the others follow it, and their own motion about it is good for a
+        time (tracking/motion.py).
+
+        Returns:
+            position (K, 17, 3), velocity (K, 17, 3), covariance of the position (K, 17, 3, 3)
+            without the error that stays.
+        """
+        t = np.broadcast_to(np.asarray(dt, float), (len(self.moving[rows]),))[:, None]
+        x, v, own = self.position[rows], self.velocity[rows], self.own[rows]
+        about, root = v - v[:, PELVIS:PELVIS + 1], v[:, PELVIS:PELVIS + 1]
+        go = motion.pelvis_gain(t, motion.PELVIS_TAU)[..., None]
+        reach = motion.limb_gain(t, motion.TIME)
+        reach[:, PELVIS] = 0
+        x = x + go * root + reach[..., None] * about
+        fade = np.exp(-t / motion.PELVIS_TAU)[..., None]
+        last = np.exp(-(t / motion.TIME) ** 2)
+        last[:, PELVIS] = 0
+        variance = motion.limb_variance(t, motion.SPREAD, motion.TIME)
+        variance[:, PELVIS] = 0
+        variance = variance + motion.pelvis_variance(t, *motion.FITTED[PELVIS])
+        unsure = self.velocity_own[rows]
+        own = (own + variance[..., None, None] * _EYE
+               + (go ** 2)[..., None] * unsure[:, PELVIS:PELVIS + 1]
+               + (reach ** 2)[..., None, None] * unsure)
+        return x, fade * root + last[..., None] * about, own
+
+    def _combine(self):
+        """Moments of both models."""
+        m = self.moving[..., None]
+        m_ = m[..., None]
+        off = self._x[1] - self._x[0]
+        self.position = self._x[0] + m * off
+        self.own = ((1 - m_) * self._pp[0] + m_ * self._pp[1] + (m_ * (1 - m_)) * _outer(off))
+        self.velocity = m * self._v
+        self.velocity_own = (m_ * self._vv + (1 - m_) * self.options.rest ** 2 * _EYE
+                             + (m_ * (1 - m_)) * _outer(self._v))
+
+    def velocity_covariance(self):
+        """(T, 17, 3, 3) m^2/s^2, with what errors that drift pretend."""
+        length = np.linalg.norm(self.position, axis=-1, keepdims=True)
+        rays = self.position / np.maximum(length, 1e-9)
+        drift = np.broadcast_to(np.array(self.options.drift), rays.shape[:-1] + (2,))
+        return self.velocity_own + split(rays, self.bias, drift)
