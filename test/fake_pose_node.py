@@ -3,11 +3,11 @@
 import os
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 
 from lifting_ros.person import Person, Source
-from lifting_ros.pipeline import PipelineOptions
 from lifting_ros.ros import spin
 from lifting_ros.ros.pose_node import PoseNode
 
@@ -16,15 +16,23 @@ class FakePipeline:
     """As many people as the blue value of the first pixel says; takes FAKE_DELAY seconds.
 
     The green value is the number of the image, and the x of every joint. A red value of 13 makes
-    it fail; one of 14 spoils the first person.
+    it fail; one of 14 spoils the first person. FAKE_WEIGHTS is a file it is not made without.
     """
 
     device = 'cpu'
     timing = {}
 
     def __init__(self):
-        self.options = PipelineOptions()
-        self.delay = float(os.environ.get('FAKE_DELAY', '0'))
+        self.options = SimpleNamespace()  # the pipeline's own would bring torch
+        self.delay, self.resets = float(os.environ.get('FAKE_DELAY', '0')), 0
+        weights = os.environ.get('FAKE_WEIGHTS')
+        if weights and not os.path.isfile(weights):
+            raise RuntimeError(f'no weights at {weights}')
+
+    def reset(self):
+        """As the pipeline's; says so in the log."""
+        self.resets += 1
+        sys.stderr.write(f'reset {self.resets}\n')
 
     def __call__(self, image, camera=None, stamp=None, up=None):
         blue, green, red = (int(v) for v in image[0, 0])
@@ -32,6 +40,8 @@ class FakePipeline:
         if red == 13:
             raise ArithmeticError('the pipeline fell over')
         time.sleep(self.delay)
+        if up is not None:
+            sys.stderr.write(f'up {np.round(up, 3).tolist()}\n')
         people = []
         for n in range(blue):
             p = Person(id=f'abc{n:02d}', confidence=0.5, box=np.array([1.0, 2, 9, 12]))

@@ -36,7 +36,11 @@ def test_every_encoding_is_named():
 
 
 def test_every_topic_of_the_pose_node_is_named():
-    code = (ROOT / 'lifting_ros' / 'ros' / 'pose_node.py').read_text()
-    topics = set(re.findall(r"create_(?:publisher|subscription)\(\s*\w+,\s*'([^']+)'", code))
-    assert {'image', 'camera_info', '~/skeletons', '~/markers', '/diagnostics'} <= topics
+    topics = set()
+    for name in ('pose_node', 'outputs', 'diagnostics', 'gravity', 'frames'):
+        code = (ROOT / 'lifting_ros' / 'ros' / f'{name}.py').read_text()
+        topics |= set(re.findall(r"create_(?:publisher|subscription)\(\s*\w+,\s*'([^']+)'", code))
+        topics |= set(re.findall(r"qos\.(?:publisher|subscription)\(\s*\w+,\s*\w+,\s*'([^']+)'",
+                                 code))
+    assert {'camera_info', 'imu', '/tf', '~/skeletons', '~/markers', '/diagnostics'} <= topics
     assert all(f'| `{t}` |' in section('pose') for t in topics)

@@ -16,6 +16,11 @@ def seconds(stamp):
     return stamp.sec + 1e-9 * stamp.nanosec
 
 
+def nanoseconds(stamp):
+    """Whole nanoseconds of a builtin_interfaces/Time."""
+    return stamp.sec * 1_000_000_000 + stamp.nanosec
+
+
 def to_camera(info, width, height):
     """Camera of a CameraInfo, for images of a size.
 

@@ -5,6 +5,7 @@ The node declares from it, ``config/pose.yaml`` and ``docs/parameters.md`` are w
 """
 
 import argparse
+import math
 import pathlib
 import sys
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ class Parameter:
     fixed: bool = False        # read-only: may be set at the start only
     option: str | None = None  # field of pipeline.PipelineOptions it sets
     zero_is_none: bool = False
+    frame: bool = False        # the name of a frame, or empty
 
     @property
     def kind(self):
@@ -46,6 +48,11 @@ class Parameter:
             return f'{self.name} must be within {self.range}, not {value!r}'
         if self.kind == 'double_array' and len(value) != len(self.default):
             return f'{self.name} must have {len(self.default)} numbers, not {len(value)}'
+        if self.kind == 'double_array' and not all(map(math.isfinite, value)):
+            return f'{self.name} must be finite numbers, not {list(value)}'
+        if self.frame and (value.startswith('/') or any(c.isspace() for c in value)):
+            return f'{self.name} must be the name of a frame without spaces and leading slash, ' \
+                   f'not {value!r}'
         return None
 
 
@@ -66,17 +73,39 @@ PARAMETERS = (
               option='search_every'),
     Parameter('stature', 0.0, 'Stature in metres of everybody on the site, where it is known; '
               '0: that of people in general.', 0.0, 2.5, option='stature', zero_is_none=True),
+    Parameter('max_rate', 0.0, 'Most images per second that are processed; the others are '
+              'counted as skipped. 0: as many as can be.', 0.0, 1000.0),
+    Parameter('image_transport', 'raw', 'raw: images from `image`; compressed: JPEG or PNG from '
+              '`image/compressed`.', options=('raw', 'compressed'), fixed=True),
+    Parameter('target_frame', '', 'Frame in which people are published, by TF at the stamp of '
+              'the image; empty: the camera\'s own.', frame=True),
+    Parameter('tf_timeout', 0.1, 'Seconds the transform at the stamp of an image may take to '
+              'arrive. Where it does not, people are published in the camera\'s frame and the '
+              'header says so.', 0.0, 2.0),
+    Parameter('gravity_frame', '', 'Frame of TF whose z axis points against gravity (map, odom, '
+              'base_link of a level robot), to tell which way is up in the image at its stamp; '
+              'empty: none.', frame=True),
+    Parameter('imu', False, 'Take from the topic `imu` (sensor_msgs/Imu) which way is up, where '
+              'gravity_frame does not say it.'),
     Parameter('up', [0.0, 0.0, 0.0], 'Direction against gravity in the camera\'s optical frame '
-              '(x right, y down, z forward); [0, -1, 0] for a level camera, all 0: not known.'),
-    Parameter('publish_tf', False, 'Broadcast the frame body_<id> of each person at its pelvis '
-              '(x forward, y left, z to the head). Needs tf2_ros.'),
+              '(x right, y down, z forward); [0, -1, 0] for a level camera, all 0: not known. '
+              'Counts where neither TF nor IMU says it.'),
+    Parameter('tf', 'none', 'Broadcast the frame body_<id> of each person at its pelvis (x '
+              'forward, y left, z to the head), or with joints one named <joint>_<id> for each '
+              'joint too. Needs tf2_ros.', options=('none', 'body', 'joints')),
+    Parameter('publish_tf', False, 'The older name of tf: body.'),
+    Parameter('ros4hri', False, 'Publish people as REP-155 has them too, on /humans/bodies/...; '
+              'needs hri_msgs.'),
     Parameter('view_frame', '', 'Name of a frame to broadcast once at the camera, with x ahead, y '
               'left and z up (by the parameter up): viewers turn about z. Empty: none. Needs '
-              'tf2_ros.'),
+              'tf2_ros.', frame=True),
+    Parameter('drawing', True, 'Publish `~/image_annotated` while somebody subscribes to it.'),
     Parameter('marker_lifetime', 0.5, 'Seconds after which RViz drops a marker that is not '
               'renewed.', 0.05, 10.0),
     Parameter('camera_info_wait', 1.0, 'Seconds from the first image after which the lack of '
               'camera_info is complained about.', 0.0, 60.0, fixed=True),
+    Parameter('autostart', True, 'Configure and activate by itself at the start; false: wait for '
+              'a life-cycle manager, or `ros2 lifecycle set`.', fixed=True),
 )
 BY_NAME = {p.name: p for p in PARAMETERS}
 

@@ -5,22 +5,25 @@ import time
 import traceback
 
 import numpy as np
-from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.node import Node
+from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
+from rclpy.qos_overriding_options import InvalidQosOverridesError
 from rclpy.subscription import Subscription
-from sensor_msgs.msg import CameraInfo, Image
-from visualization_msgs.msg import MarkerArray
+from sensor_msgs.msg import CameraInfo
 
-from ..camera import Camera, CameraError
-from ..drawing import draw_people
-from ..msg import SkeletonArray, SkeletonModel
-from ..pipeline import Pipeline
-from . import parameters, qos, spin, statistics
-from .conversions import seconds, to_array, to_camera, to_model
-from .images import ImageError, fill, to_bgr
-from .markers import Markers
-from .transforms import Transforms
+from ..camera import Camera
+from . import parameters, qos, spin
+from .conversions import nanoseconds, seconds
+from .diagnostics import Diagnostics
+from .frames import Frames
+from .gravity import Gravity
+from .images import ImageError
+from .inputs import TRANSPORTS, Calibration, picture
+from .outputs import Answer, Delivery, Outputs
+from .watch import Watch
+
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
 def load_pipeline(values):
@@ -29,6 +32,8 @@ def load_pipeline(values):
     Raises:
         RuntimeError: weights missing or damaged, CUDA asked for and not there.
     """
+    from ..pipeline import Pipeline  # here, for torch takes seconds to import
+
     if values['threads']:
         import torch
 
@@ -44,206 +49,232 @@ def load_pipeline(values):
     return pipeline
 
 
-class PoseNode(Node):
-    """See docs/topics.md.
+class PoseNode(LifecycleNode):
+    """A managed node; see docs/topics.md.
 
     Args:
-        make_pipeline: called with the values of the parameters, returns the pipeline.
+        make_pipeline: called with the values of the parameters when the node is configured;
+            returns the pipeline.
         **options: of rclpy's Node.
+
+    Raises:
+        ValueError: a parameter is out of range.
     """
 
     def __init__(self, make_pipeline=load_pipeline, **options):
         super().__init__('pose', **options)
-        values = parameters.declare(self)
-        self.pipeline = make_pipeline(values)
-        self._take(values)
+        self._make_pipeline, self.pipeline, self.finished = make_pipeline, None, False
+        self.values = parameters.declare(self)
         self.add_on_set_parameters_callback(self._on_parameters)
-        self._markers = Markers()
-        self._transforms = Transforms(self)
-        self._info, self._camera, self._camera_problem = None, None, None
-        self._camera_key, self._first_image, self._said = None, None, set()
-        self._frames, self._bad, self._processed = statistics.FrameCounter(), 0, 0
-        self._people, self._problem, self._last_stamp = 0, None, None
-        self._latency, self._work, self._overhead = (statistics.Times() for _ in range(3))
-        self._tick, self._tick_processed = time.monotonic(), 0
+        # timers of the steady clock: that of the node may stand still (use_sim_time)
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.diagnostics = Diagnostics(self)
+        self.frames = Frames(self)
+        self.gravity = Gravity(self, self.frames)
+        self.watch = Watch(self, time.monotonic)
+        self.calibration = Calibration(self.get_logger(), self.resolve_topic_name('camera_info'))
+        self.outputs, self._inputs, self._said = None, [], set()
+        self.delivery = Delivery(self.frames, self._publish)
+        self._last_stamp, self._next_turn, self._active = None, 0.0, False
+        self.create_timer(1.0, self._diagnose, clock=self._steady)
+        self._waiting = self.create_timer(0.004, self._flush, clock=self._steady)
+        self._waiting.cancel()
+        if self.values['autostart'] and self.trigger_configure() == SUCCESS:
+            self.trigger_activate()
 
-        self._skeletons = self.create_publisher(
-            SkeletonArray, '~/skeletons', qos.RESULT,
-            event_callbacks=qos.publisher_events(self, '~/skeletons'))
-        self._marker_out = self.create_publisher(MarkerArray, '~/markers', qos.RESULT)
-        self._annotated = self.create_publisher(Image, '~/image_annotated', qos.PICTURE)
-        self._model = self.create_publisher(SkeletonModel, '~/skeleton_model', qos.LATCHED)
-        self._model.publish(to_model())
-        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', qos.RESULT)
-        self.create_timer(1.0, self._diagnose)
+    # ------------------------------------------------------------------------------ life cycle
+    def on_configure(self, state):
+        """Load and warm up the weights, open the outputs.
+
+        Returns:
+            FAILURE where that cannot be done: the node stays unconfigured, says why in its log
+            and on /diagnostics, and may be configured again.
+        """
+        self.diagnostics.reason = None
+        try:
+            self.pipeline = self._make_pipeline(self.values)
+            self.outputs = Outputs(self, lambda: self.values)
+        except Exception as error:  # noqa: BLE001 (rclpy would swallow it without a word)
+            self._release()
+            known = isinstance(error, (RuntimeError, ValueError, OSError, ImportError))
+            self.diagnostics.reason = str(error) if known else f'{type(error).__name__}: {error}'
+            self.get_logger().fatal('cannot start: ' + (self.diagnostics.reason if known else
+                                                        traceback.format_exc()))
+            return FAILURE
+        self._apply()
+        self.get_logger().info(f'configured; the network runs on {self._device()}')
+        return SUCCESS
+
+    def on_activate(self, state):
+        """Subscribe. People get new ids: what happened meanwhile is not known."""
+        getattr(self.pipeline, 'reset', lambda: None)()
+        self.diagnostics.problem = self.diagnostics.reason = None
+        self.diagnostics.frames.restart()
+        self._last_stamp, self._next_turn = None, 0.0
+        kind, suffix = TRANSPORTS[self.values['image_transport']]
         # A callback of two arguments gets the middleware's number of the message, from which
         # drops are counted; Humble's rclpy does not know such callbacks.
         numbered = hasattr(Subscription, 'CallbackType')
-        self.create_subscription(
-            Image, 'image', self._on_image if numbered else lambda m: self._on_image(m, {}),
-            qos.NEWEST, event_callbacks=qos.subscription_events(self, 'image'))
-        self.create_subscription(CameraInfo, 'camera_info', self._on_camera_info, qos.NEWEST,
-                                 event_callbacks=qos.subscription_events(self, 'camera_info'))
-        self.get_logger().info(
-            f'ready on {getattr(self.pipeline, "device", "?")}; images from '
-            f'{self.resolve_topic_name("image")}, calibration from '
-            f'{self.resolve_topic_name("camera_info")}')
+        on_image = self._on_image if numbered else lambda m: self._on_image(m, {})
+        image = self.resolve_topic_name('image') + suffix
+        try:
+            self._inputs = [
+                ('image', qos.subscription(self, kind, image if suffix else 'image', on_image,
+                                           qos.NEWEST)),
+                ('camera_info', qos.subscription(self, CameraInfo, 'camera_info',
+                                                 self.calibration.take, qos.NEWEST))]
+        except (InvalidQosOverridesError, ValueError) as error:
+            self.diagnostics.reason = str(error)
+            self.get_logger().error(f'cannot be activated: {error}')
+            return FAILURE
+        self._active = True
+        self._apply()
+        self.get_logger().info(f'active; images from {image}, calibration from '
+                               f'{self.resolve_topic_name("camera_info")}')
+        return super().on_activate(state)
+
+    def on_deactivate(self, state):
+        """Unsubscribe; publish what waits, take away what is on display."""
+        self._close_inputs()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state):
+        """Let go of everything that was made by configuring."""
+        self._release()
+        return SUCCESS
+
+    def on_shutdown(self, state):
+        """Let go of everything and end the process."""
+        self._close_inputs()
+        self._release()
+        self.finished = True
+        return SUCCESS
+
+    def _close_inputs(self):
+        self._active = False
+        for _, subscription in self._inputs:
+            self.destroy_subscription(subscription)
+        self._inputs = []
+        self.gravity.listen(False)
+        self.delivery.flush(all_of_them=True)
+        self.frames.close()
+        if self.outputs is not None:
+            self.outputs.clear()
+
+    def _release(self):
+        if self.outputs is not None:
+            self.outputs.close()
+        self.pipeline = self.outputs = None
 
     # ------------------------------------------------------------------------------ parameters
-    def _take(self, values):
-        self._values = values
-        up = np.asarray(values['up'], dtype=np.float64)
-        norm = np.linalg.norm(up)
-        self._up = up / norm if norm > 1e-6 else None
-        for name, value in parameters.pipeline_options(values).items():
-            setattr(self.pipeline.options, name, value)
-
     def _on_parameters(self, changed):
-        values = dict(self._values)
+        values = dict(self.values)
         for p in changed:
             if p.name in parameters.BY_NAME:
                 wrong = parameters.BY_NAME[p.name].check(p.value)
                 if wrong:
                     return SetParametersResult(successful=False, reason=wrong)
                 values[p.name] = p.value
-        self._take(values)
+        self.values = values
+        self._apply()
         return SetParametersResult(successful=True)
 
-    # ---------------------------------------------------------------------------------- camera
-    def _on_camera_info(self, msg):
-        self._info = msg
-
-    def _once(self, key, level, text):
-        """Say something once; again only if something else was said in between."""
-        if key not in self._said:
-            self._said.add(key)
-            getattr(self.get_logger(), level)(text)
-
-    def _camera_for(self, width, height):
-        """Return the camera for images of a size, or None, having said why."""
-        if self._info is None:
-            waited = time.monotonic() - self._first_image
-            self._camera_problem = 'no camera_info'
-            if waited >= self._values['camera_info_wait']:
-                self._once('camera', 'error', 'no message on '
-                           f'{self.resolve_topic_name("camera_info")}: people are published in '
-                           'pixels only, positions are NaN. Remap `camera_info` to the topic of '
-                           'the calibration that belongs to the images')
-            return None
-        i = self._info
-        key = (width, height, i.width, i.height, i.distortion_model, tuple(i.k), tuple(i.d),
-               i.binning_x, i.binning_y, i.roi.x_offset, i.roi.y_offset, i.roi.width,
-               i.roi.height)
-        if str(key) != self._camera_key:
-            self._camera_key, self._camera = str(key), None
-            try:
-                self._camera = to_camera(i, width, height)
-            except CameraError as error:
-                self._camera_problem = str(error)
-                self.get_logger().error(f'camera_info cannot be used, positions are NaN: {error}')
-            else:
-                self._camera_problem = None
-                self.get_logger().info(f'calibration taken: {width}x{height}, focal length '
-                                       f'{self._camera.focal:.0f} px')
-        return self._camera
+    def _apply(self):
+        """Hand the values of the parameters to whom they concern."""
+        if self.pipeline is not None:
+            for name, value in parameters.pipeline_options(self.values).items():
+                setattr(self.pipeline.options, name, value)
+        if self._active:
+            self.gravity.listen(self.values['imu'])
+            if self.values['target_frame'] or self.values['gravity_frame']:
+                self.frames.listen()
 
     # ----------------------------------------------------------------------------------- image
     def _on_image(self, msg, info):
-        start = time.perf_counter()
-        stamp = seconds(msg.header.stamp)
-        self._frames.add(stamp, info.get('publication_sequence_number'))
-        if self._first_image is None:
-            self._first_image = time.monotonic()
+        start, counts = time.perf_counter(), self.diagnostics
+        counts.frames.add(seconds(msg.header.stamp), info.get('publication_sequence_number'))
+        if self.values['max_rate']:
+            now = time.monotonic()
+            if now < self._next_turn:
+                counts.skipped += 1
+                return
+            period = 1 / self.values['max_rate']
+            self._next_turn = max(self._next_turn + period, now + 0.5 * period)
         try:
-            self._process(msg, stamp, start)
-            self._problem = None
+            self._process(msg, start)
+            counts.problem = None
         except ImageError as error:
             self._reject(f'image: {error}')
         except Exception as error:  # noqa: BLE001 (whatever comes by topic, the node lives on)
             self._reject(f'{type(error).__name__}: {error}', traceback.format_exc())
 
     def _reject(self, problem, detail=None):
-        self._bad += 1
-        if problem != self._problem:
+        self.diagnostics.rejected += 1
+        if problem != self.diagnostics.problem:
             self.get_logger().error(f'frame rejected: {detail or problem}')
-        self._problem = problem
+        self.diagnostics.problem = problem
 
-    def _process(self, msg, stamp, start):
-        image = to_bgr(msg)
-        camera = self._camera_for(msg.width, msg.height)
+    def _process(self, msg, start):
+        image, header, values = picture(msg), msg.header, self.values
+        height, width = image.shape[:2]
+        stamp = seconds(header.stamp)
+        camera = self.calibration.camera(width, height, values['camera_info_wait'])
+        up = self.gravity.up(header.frame_id, nanoseconds(header.stamp), values)
         before = time.perf_counter()
-        people = self.pipeline(image, camera, stamp, self._up)
-        after = time.perf_counter()
-        out = to_array(people, msg.header, msg.width, msg.height, self._lost)
-        out.processing_latency = time.perf_counter() - start
-        self._skeletons.publish(out)
-        self._processed += 1
-        self._people = len(people)
-        self._work.add(after - before)
-        self._latency.add(1e-9 * self.get_clock().now().nanoseconds - stamp)
-        self._last_stamp, last = stamp, self._last_stamp
-        if last is not None and stamp <= last:
+        people = self.pipeline(image, camera, stamp, up)
+        work = time.perf_counter() - before
+        self.diagnostics.work.add(work)
+        if self._last_stamp is not None and stamp <= self._last_stamp:
             self._once('stamps', 'warning', 'the stamps of the images do not increase: people '
                        'get new ids at each such image. Is the clock of the camera set?')
-        self._extras(msg, image, people, out)
-        self._overhead.add(time.perf_counter() - start - (after - before))
+        self._last_stamp = stamp
+        self.delivery.give(Answer(people, header, image, camera, up, start, header.frame_id),
+                           values['target_frame'], values['tf_timeout'])
+        if len(self.delivery):
+            self._waiting.reset()
+        self.diagnostics.overhead.add(time.perf_counter() - start - work)
 
-    def _lost(self, person, error):
-        self.get_logger().error(f'person {person.id} left out: {type(error).__name__}: {error}',
-                                throttle_duration_sec=5.0)
+    def _flush(self):
+        self.delivery.flush()
+        if not len(self.delivery):
+            self._waiting.cancel()
 
-    def _extras(self, msg, image, people, out):
-        """Publish what only some want, after the result is out."""
-        if self._marker_out.get_subscription_count():
-            self._marker_out.publish(self._markers.update(
-                people, msg.header, self._values['marker_lifetime']))
-        if self._annotated.get_subscription_count():
-            picture = draw_people(np.ascontiguousarray(image), people)
-            self._annotated.publish(fill(Image(header=msg.header), picture))
-        told = True
-        if self._values['view_frame']:
-            told = self._transforms.view(msg.header, self._values['view_frame'], self._up)
-        if self._values['publish_tf']:
-            told = self._transforms.people(out) and told
-        if not told:
-            self._once('tf', 'error', 'transforms are asked for (publish_tf, view_frame), but '
-                       'neither tf2_ros nor tf2_msgs is installed: there are none')
+    def _publish(self, answer):
+        self.outputs.publish(answer)
+        counts = self.diagnostics
+        counts.processed += 1
+        counts.people = len(answer.people)
+        counts.latency.add(1e-9 * self.get_clock().now().nanoseconds
+                           - seconds(answer.header.stamp))
+
+    def _once(self, key, level, text):
+        if key not in self._said:
+            self._said.add(key)
+            getattr(self.get_logger(), level)(text)
 
     # ----------------------------------------------------------------------------- diagnostics
-    def _diagnose(self):
-        now = time.monotonic()
-        done = self._processed - self._tick_processed
-        rate = done / max(now - self._tick, 1e-6)
-        self._tick, self._tick_processed = now, self._processed
-        self._diagnostics.publish(statistics.diagnostic_array(
-            self.get_clock().now().to_msg(), self._status(rate, done)))
-        if done == 0:
-            for times in (self._latency, self._work, self._overhead):
-                times.clear()
+    def _device(self):
+        return str(getattr(self.pipeline, 'device', 'none'))
 
-    def _status(self, rate, done):
-        p50, p90, p99 = self._latency.percentiles(50, 90, 99)
-        values = {
-            'device': getattr(self.pipeline, 'device', '?'), 'rate (Hz)': rate,
-            'frames processed': self._processed, 'frames dropped': self._frames.dropped,
-            'frames rejected': self._bad, 'people': self._people,
-            'latency p50 (ms)': p50, 'latency p90 (ms)': p90, 'latency p99 (ms)': p99,
-            'pipeline p50 (ms)': self._work.percentiles(50)[0],
-            'overhead p50 (ms)': self._overhead.percentiles(50)[0],
-        }
-        for part, ms in getattr(self.pipeline, 'timing', {}).items():
-            values[f'{part} (ms)'] = float(ms)
-        level, message = statistics.OK, 'running'
-        if self._problem is not None:
-            level, message = statistics.ERROR, self._problem
-        elif done == 0:
-            level = statistics.STALE if self._processed else statistics.WARN
-            message = f'no images on {self.resolve_topic_name("image")}'
-        elif self._camera_problem is not None:
-            level, message = statistics.WARN, f'no positions: {self._camera_problem}'
-        elif p50 < 0 or p50 > 10_000:
-            level, message = statistics.WARN, 'the clock of the images is not this machine\'s'
-        return statistics.status('pose: skeletons', 'lifting_ros', level, message, values)
+    def _notes(self):
+        """What is worth a warning while the node runs."""
+        notes = []
+        if self.calibration.problem is not None:
+            notes.append(f'no positions: {self.calibration.problem}')
+        estimator = getattr(self.pipeline, 'estimator', None)
+        for problem in (self.delivery.problem if self.values['target_frame'] else None,
+                        self.gravity.problem, getattr(estimator, 'problem', None)):
+            if problem:
+                notes.append(problem)
+        return (*notes, *self.watch.problems)
+
+    def _diagnose(self):
+        state = self._state_machine.current_state[1]
+        if self._active:
+            self.watch.look(self._inputs, self.outputs.publishers)
+        self.diagnostics.publish(state, self._device(), getattr(self.pipeline, 'timing', {}),
+                                 self._notes() if self._active else (),
+                                 {} if self.outputs is None else self.outputs.status())
 
 
 def main(args=None):

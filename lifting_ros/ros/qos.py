@@ -1,16 +1,13 @@
-"""Qualities of service of all topics, and a word where they do not fit together."""
+"""Qualities of service of all topics, and how a user changes them."""
 
 from rclpy.qos import (
     DurabilityPolicy,
     HistoryPolicy,
+    QoSPolicyKind,
     QoSProfile,
     ReliabilityPolicy,
 )
-
-try:  # Iron and later
-    from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
-except ImportError:  # Humble
-    from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
+from rclpy.qos_overriding_options import QoSOverridingOptions
 
 #: Sensor data in: best effort, and only the newest; nothing queues up behind a slow node.
 NEWEST = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1,
@@ -30,20 +27,31 @@ LATCHED = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1,
                      durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
-def subscription_events(node, topic):
-    """Event callbacks that say why nothing arrives on a topic."""
-    def incompatible(event):
-        node.get_logger().error(
-            f'a publisher of `{topic}` offers a quality of service that does not fit '
-            f'(policy {event.last_policy_kind}): nothing will arrive from it. This node asks for '
-            'best effort and volatile, the least there is')
-    return SubscriptionEventCallbacks(incompatible_qos=incompatible)
+#: An IMU's samples about an image are all wanted.
+IMU = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=200,
+                 reliability=ReliabilityPolicy.BEST_EFFORT,
+                 durability=DurabilityPolicy.VOLATILE)
+
+#: What a user may override with parameters ``qos_overrides.<topic>.<publisher|subscription>...``.
+#: Not the depth of what comes in: the newest frame wins.
+_IN = (QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
+_OUT = (*_IN, QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH)
 
 
-def publisher_events(node, topic):
-    """Event callbacks that say why a subscriber of a topic gets nothing."""
-    def incompatible(event):
-        node.get_logger().warning(
-            f'a subscriber of `{topic}` asks for a quality of service that is not offered '
-            f'(policy {event.last_policy_kind}): it will get nothing')
-    return PublisherEventCallbacks(incompatible_qos=incompatible)
+def copied(profile):
+    """A profile that may be changed: rclpy writes the overrides into the one it is given."""
+    return QoSProfile(history=profile.history, depth=profile.depth,
+                      reliability=profile.reliability, durability=profile.durability)
+
+
+def publisher(node, kind, topic, profile):
+    """Create a publisher whose quality of service the user may override."""
+    made = node.create_publisher(kind, topic, copied(profile),
+                                 qos_overriding_options=QoSOverridingOptions(_OUT))
+    return made
+
+
+def subscription(node, kind, topic, callback, profile):
+    """Create a subscription whose quality of service the user may override."""
+    return node.create_subscription(kind, topic, callback, copied(profile),
+                                    qos_overriding_options=QoSOverridingOptions(_IN))

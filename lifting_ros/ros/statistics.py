@@ -22,6 +22,10 @@ class FrameCounter:
         self._number, self._stamp = None, None
         self._steps = deque(maxlen=50)
 
+    def restart(self):
+        """Frames that come while nobody listens are not dropped: go on from the next one."""
+        self._number = self._stamp = None
+
     def add(self, stamp, number=None):
         """Take a frame.
 

@@ -2,8 +2,10 @@
 
 import numpy as np
 from geometry_msgs.msg import TransformStamped
+from std_msgs.msg import Header
 
 from ..lifting.frames import LEVEL, upright
+from ..rigid import matrix
 from . import compat
 
 
@@ -13,8 +15,12 @@ class Transforms:
     def __init__(self, node):
         self._node, self._people, self._static, self._view = node, None, None, None
 
-    def people(self, skeletons):
-        """Broadcast body_<id> at each pelvis of a SkeletonArray.
+    def people(self, skeletons, joints=False):
+        """Broadcast body_<id> at each pelvis of a SkeletonArray, in the frame of its header.
+
+        Args:
+            joints: broadcast <joint>_<id> of every joint too: children of body_<id>, with its
+                axes.
 
         Returns:
             False where it cannot be done: neither tf2_ros nor tf2_msgs is installed.
@@ -32,6 +38,8 @@ class Transforms:
                 t.transform.translation.x, t.transform.translation.y = p.x, p.y
                 t.transform.translation.z, t.transform.rotation = p.z, q
                 transforms.append(t)
+                if joints:
+                    transforms += _joints(skeleton, skeletons.header)
         if transforms:
             self._people.sendTransform(transforms)
         return True
@@ -64,3 +72,18 @@ class Transforms:
         q.x, q.y, q.z, q.w = compat.quaternion_from_matrix(turn).tolist()
         self._static.sendTransform([t])
         return True
+
+
+def _joints(skeleton, header):
+    """TransformStamped of each joint below the person's body frame."""
+    p, q = skeleton.root.pose.position, skeleton.root.pose.orientation
+    points = np.array([(j.position.x, j.position.y, j.position.z) for j in skeleton.joints])
+    inside = (points - (p.x, p.y, p.z)) @ matrix((q.x, q.y, q.z, q.w))
+    header, out = Header(stamp=header.stamp, frame_id=f'body_{skeleton.id}'), []
+    for joint, (x, y, z) in zip(skeleton.joints, inside.tolist()):
+        if np.isfinite((x, y, z)).all():
+            t = TransformStamped(header=header, child_frame_id=f'{joint.name}_{skeleton.id}')
+            t.transform.translation.x, t.transform.translation.y = x, y
+            t.transform.translation.z, t.transform.rotation.w = z, 1.0
+            out.append(t)
+    return out
