@@ -23,6 +23,8 @@ def add_arguments(parser):
     parser.add_argument('--longest-side', type=int, default=1280, metavar='PX',
                         help='larger pictures are shrunk to this (default: 1280)')
     parser.add_argument('--frames', type=int, default=0, help='most frames (default: all)')
+    parser.add_argument('--view', action='store_true', help='write a page too that shows the '
+                        'people in 3D in any browser')
     parser.add_argument('--json', type=pathlib.Path, help='write joints and covariances here, a '
                         'line for each frame')
 
@@ -45,7 +47,7 @@ def run(args):
         options['threshold'] = args.threshold
     pipeline = Pipeline.from_pretrained(args.device, **options)
     args.output.mkdir(parents=True, exist_ok=True)
-    lines = None
+    seen, lines = [], None
     if args.json is not None:
         args.json.parent.mkdir(parents=True, exist_ok=True)
         lines = open(args.json, 'w')
@@ -57,6 +59,9 @@ def run(args):
             people = pipeline(image, camera, stamp, up)
             _print(n, people)
             pictures.add(image, people, up)
+            if args.view:
+                seen.append((n / frames.rate if stamp is not None else 0.0, people,
+                             _thumbnail(image)))
             if lines is not None:
                 lines.write(json.dumps({'frame': n, 'stamp': stamp,
                                         'people': [_plain(p) for p in people]}) + '\n')
@@ -69,6 +74,12 @@ def run(args):
         if lines is not None:
             lines.close()
     print(f'drawn: {pictures.path}')
+    if args.view:
+        from . import view
+
+        path = view.write(pictures.path.with_suffix('.html'), [(t, p) for t, p, _ in seen], up,
+                          pathlib.Path(args.source).name, camera, [jpeg for _, _, jpeg in seen])
+        print(f'in 3D: {path}')
     return 0
 
 
@@ -86,6 +97,15 @@ def _print(number, people):
             ) + f' m (sigma {sigma[0]:.2f}, {sigma[1]:.2f}, {sigma[2]:.2f})'
         print(f'frame {number}: {p.id} confidence {p.confidence:.2f}, box {x0} {y0} {x1} {y1} px, '
               f'{int((p.keypoint_confidence > 0.15).sum())} joints seen, {where}')
+
+
+def _thumbnail(image, width=320):
+    """JPEG bytes of a picture, at most so many pixels wide."""
+    import cv2
+
+    scale = min(1.0, width / image.shape[1])
+    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return cv2.imencode('.jpg', small, [cv2.IMWRITE_JPEG_QUALITY, 60])[1].tobytes()
 
 
 def _plain(person):

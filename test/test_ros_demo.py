@@ -161,8 +161,9 @@ def test_whole_demo_on_a_short_film(tmp_path):
     done = subprocess.run(
         [sys.executable, '-m', 'lifting_ros.ros.demo', '--source', str(film(tmp_path / 'a.mp4')),
          '--seconds', '3', '--view', '--output', str(tmp_path / 'out')],
-        capture_output=True, text=True, timeout=400, cwd=tmp_path, env={**os.environ, 'OMP_NUM_THREADS': '1',
-                                        'ROS_DOMAIN_ID': str(ros_support.new_domain())})
+        capture_output=True, text=True, timeout=400, cwd=tmp_path,
+        env={**os.environ, 'OMP_NUM_THREADS': '1',
+             'ROS_DOMAIN_ID': str(ros_support.new_domain())})
     assert done.returncode == 0, done.stdout + done.stderr
     summary = json.loads((tmp_path / 'out' / 'summary.json').read_text())
     assert summary['frames_in'] == 30 and summary['frames_out'] >= 1

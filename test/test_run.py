@@ -114,3 +114,14 @@ def test_video_is_followed_and_written_as_json(fake, film, tmp_path, capsys):
     assert np.shape(person['covariance']) == (17, 9)
     video = cv2.VideoCapture(str(tmp_path / 'film_people.mp4'))
     assert int(video.get(cv2.CAP_PROP_FRAME_COUNT)) == 4
+
+
+def test_the_view_is_written_where_it_is_asked_for(fake, film, photo, tmp_path, capsys):
+    assert main(['run', film, '--output', str(tmp_path), '--frames', '3', '--view']) == 0
+    assert str(tmp_path / 'film_people.html') in capsys.readouterr().out
+    text = (tmp_path / 'film_people.html').read_text()
+    data = json.loads(text.split('type="application/json">')[1].split('</script>')[0])
+    assert [f['t'] for f in data['frames']] == [0, 0.1, 0.2] and data['title'] == 'film.mp4'
+    assert all(f['image'] for f in data['frames'])
+    assert main(['run', photo, '--output', str(tmp_path), '--view']) == 0
+    assert (tmp_path / 'photo_people.html').is_file()
