@@ -29,7 +29,8 @@ def parse(path):
 
 
 def test_the_files():
-    assert [p.stem for p in FILES] == ['Joint', 'Skeleton', 'SkeletonArray', 'SkeletonModel']
+    assert [p.stem for p in FILES] == ['Joint', 'LinkSeparation', 'Separation', 'Skeleton',
+                                        'SkeletonArray', 'SkeletonModel']
 
 
 @pytest.mark.parametrize('name, prefix, enum', [('Joint', '', Source),
@@ -50,7 +51,9 @@ def test_every_field_and_constant_is_explained(path):
     ('Joint', 'pixel_x', 'pixels'), ('Joint', 'confidence', '0'), ('Skeleton', 'age', 'Seconds'),
     ('Skeleton', 'root', 'metres'), ('Skeleton', 'velocity', 'per second'),
     ('Skeleton', 'roi', 'pixels'), ('SkeletonArray', 'processing_latency', 'Seconds'),
-    ('SkeletonArray', 'header', 'optical frame'),
+    ('SkeletonArray', 'header', 'optical frame'), ('Joint', 'velocity', 'metres per second'),
+    ('LinkSeparation', 'distance', 'metres'), ('LinkSeparation', 'z_d', 'metres'),
+    ('LinkSeparation', 'speed', 'metres per second'), ('Separation', 'age', 'Seconds'),
 ])
 def test_units_and_frames_are_named(name, field, word):
     notes = {n: note for _, n, _, note in parse(FOLDER / f'{name}.msg')}

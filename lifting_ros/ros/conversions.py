@@ -98,14 +98,21 @@ def to_skeleton(person, width, height):
     pixels = np.where(seen[:, None] > 0, person.keypoints, np.nan)
     values = zip(JOINTS, np.asarray(person.source).tolist(), seen.tolist(),
                  np.asarray(person.joints, dtype=np.float64).tolist(), pixels.tolist(),
-                 np.ascontiguousarray(person.covariance, dtype=np.float64).reshape(NUM_JOINTS, 9))
-    for name, source, confidence, position, pixel, covariance in values:
+                 np.asarray(person.velocity, dtype=np.float64).tolist(),
+                 _rows(person.covariance), _rows(person.velocity_covariance))
+    for name, source, confidence, position, pixel, velocity, covariance, spread in values:
         joint = Joint(name=name, source=int(source), confidence=confidence,
-                      covariance=covariance, pixel_x=pixel[0], pixel_y=pixel[1])
+                      covariance=covariance, pixel_x=pixel[0], pixel_y=pixel[1],
+                      velocity_covariance=spread)
         joint.position.x, joint.position.y, joint.position.z = position
+        joint.velocity.x, joint.velocity.y, joint.velocity.z = velocity
         joints.append(joint)
     msg.joints = joints
     return msg
+
+
+def _rows(covariance):
+    return np.ascontiguousarray(covariance, dtype=np.float64).reshape(NUM_JOINTS, 9)
 
 
 def _fill_root(pose, twist, person):
@@ -152,8 +159,9 @@ def to_model():
 
 
 def to_person(msg):
-    """Person of a Skeleton message: what a subscriber may want for drawing and measuring."""
+    """Person of a Skeleton message: what a subscriber may want of it, all but log_likelihood."""
     covariance = np.array([j.covariance for j in msg.joints], dtype=np.float64)
+    spread = np.array([j.velocity_covariance for j in msg.joints], dtype=np.float64)
     box = msg.roi
     person = Person(
         id=msg.id, confidence=msg.confidence,
@@ -163,6 +171,8 @@ def to_person(msg):
     person.keypoint_confidence = np.array([j.confidence for j in msg.joints])
     person.joints = np.array([(j.position.x, j.position.y, j.position.z) for j in msg.joints])
     person.covariance = covariance.reshape(-1, 3, 3)
+    person.velocity = np.array([(j.velocity.x, j.velocity.y, j.velocity.z) for j in msg.joints])
+    person.velocity_covariance = spread.reshape(-1, 3, 3)
     person.source = np.array([Source(j.source) for j in msg.joints], dtype=np.uint8)
     person.scale_source = ScaleSource(msg.scale_source)
     person.age, person.matched, person.occluded = msg.age, msg.matched, msg.occluded
