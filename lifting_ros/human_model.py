@@ -81,7 +81,7 @@ _RADIUS = 0.03  # m, of the limbs as drawn
 
 
 def _numbers(values):
-    return ' '.join(f'{round(float(v), 6) + 0.0:.7g}' for v in values)
+    return ' '.join(f'{round(float(v), 6) + 0.0:.6f}'.rstrip('0').rstrip('.') for v in values)
 
 
 def _cylinder(vector):

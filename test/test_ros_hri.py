@@ -15,6 +15,7 @@ import ros_interfaces
 from std_msgs.msg import Header
 
 import rep155_source
+from test_ros_pose_node import Bench
 from lifting_ros.human_model import ANGLES, LINK_OF_JOINT
 from lifting_ros.ros import hri
 from lifting_ros.ros.hri import SKELETON2D
@@ -117,6 +118,38 @@ def test_topics_of_people_who_have_gone_are_closed(seen):
     assert "'ros4hri bodies': 3" in said or "'ros4hri bodies': 2" in said
 
 
+def test_the_pose_node_publishes_them_by_a_parameter(tmp_path, request, monkeypatch):
+    for variable, value in ros_interfaces.environment(request.config).items():
+        monkeypatch.setenv(variable, value)
+    bench = Bench(tmp_path, '--ros-args', '-p', 'ros4hri:=true', '-p', 'tf:=joints')
+    try:
+        consumer = bench.start(os.path.join(HERE, 'rep155_consumer.py'))
+        wanted = [f'/humans/bodies/abc{n:02d}/{t}' for n in range(2) for t in hri.TOPICS]
+        bench.info()
+
+        def subscribed():
+            bench.ask(bench.image(people=2))
+            return all(bench.node.count_subscribers(t) for t in wanted)
+        bench.spin_until(subscribed)
+        stamps = [bench.ask(bench.image(people=2)).header.stamp.sec for _ in range(5)]
+        consumer.send_signal(signal.SIGINT)
+        assert consumer.wait(LIMIT) == 0, consumer.log.read_text()
+        found = json.loads(consumer.log.read_text().splitlines()[-1])
+        assert set(found['bodies']) == {'abc00', 'abc01'}
+        assert found['roots'] == ['camera_optical']       # one tree, frames of joints included
+        for body in found['bodies'].values():
+            assert body['check']['compared'] >= 27 and body['check']['tf_off'] < 1e-6
+            assert len(body['links']) == 27 + 17
+            assert min(body['counts'].values()) >= 1 or body['counts']['velocity'] == 0
+        listed = {stamp // 10**9 for stamp, _ in found['lists']}
+        assert set(stamps[:-1]) <= listed
+        bench.diagnostics.clear()
+        bench.spin_until(lambda: bench.diagnostics)
+        assert 'ros4hri residual (mm)' in {v.key for v in bench.diagnostics[-1].values}
+    finally:
+        bench.close()
+
+
 def test_without_hri_msgs_one_line_says_so(tmp_path):
     graph = Graph(tmp_path)
     try:
@@ -157,7 +190,7 @@ class FakeNode:
     def destroy_publisher(self, publisher):
         del self.open[publisher.topic]
 
-    def create_timer(self, period, callback):
+    def create_timer(self, period, callback, clock=None):
         return callback
 
     def destroy_timer(self, timer):

@@ -236,7 +236,8 @@ def test_markers_and_picture_are_there_for_who_asks(bench):
     bench.ask(bench.image(people=2))
     bench.spin_until(lambda: markers and pictures)
     shown = {(m.ns, m.id) for m in markers[-1].markers if m.action == Marker.ADD}
-    assert len(shown) == 6 and {ns for ns, _ in shown} == {'bones', 'joints', 'labels'}
+    assert len(shown) == 2 * (3 + 17)
+    assert {ns for ns, _ in shown} == {'bones', 'joints', 'labels', 'ellipsoids'}
     assert all(m.header.frame_id == 'camera_optical' for m in markers[-1].markers)
     assert pictures[-1].header.stamp.sec == 1000 + bench.sent
     assert (pictures[-1].height, pictures[-1].width, pictures[-1].encoding) == (H, W, 'bgr8')
@@ -244,7 +245,7 @@ def test_markers_and_picture_are_there_for_who_asks(bench):
     bench.ask(bench.image(people=1))
     bench.spin_until(lambda: markers)
     gone = {(m.ns, m.id) for m in markers[-1].markers if m.action == Marker.DELETE}
-    assert gone < shown and len(gone) == 3
+    assert gone < shown and len(gone) == 20
     bench.node.destroy_subscription(picture)
     bench.spin(0.5)
     pictures.clear()

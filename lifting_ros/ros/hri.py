@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 from geometry_msgs.msg import PointStamped, TransformStamped, TwistStamped
 from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.clock import Clock, ClockType
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import String
@@ -86,7 +87,9 @@ class Bodies:
         if self._broadcaster is None:
             node.get_logger().error('ros4hri: neither tf2_ros nor tf2_msgs is installed, there '
                                     'are no frames of bodies')
-        self._timer = node.create_timer(_PAUSE, self._on_timer)
+        # the node's own clock may stand still (use_sim_time)
+        self._timer = node.create_timer(_PAUSE, self._on_timer,
+                                        clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def publish(self, header, people, image=None, size=None, skeletons=None, body_frames=True,
                 image_header=None):

@@ -111,8 +111,9 @@ class Outputs:
 
     def _show_markers(self, answer):
         if self._marker_out.get_subscription_count():
+            values = self._values()
             self._marker_out.publish(self._markers.update(
-                answer.people, answer.header, self._values()['marker_lifetime']))
+                answer.people, answer.header, values['marker_lifetime'], values['ellipsoids']))
             self._shown = answer.header
 
     def _show_picture(self, answer):

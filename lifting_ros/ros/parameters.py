@@ -77,6 +77,10 @@ PARAMETERS = (
               'counted as skipped. 0: as many as can be.', 0.0, 1000.0),
     Parameter('image_transport', 'raw', 'raw: images from `image`; compressed: JPEG or PNG from '
               '`image/compressed`.', options=('raw', 'compressed'), fixed=True),
+    Parameter('depth', False, 'Take distances from the depth images on `depth`, where there are '
+              'any; colour never waits for them.'),
+    Parameter('depth_tolerance', 0.04, 'Seconds by which the stamps of a depth image and of the '
+              'colour image it is used for may differ.', 0.0, 1.0),
     Parameter('target_frame', '', 'Frame in which people are published, by TF at the stamp of '
               'the image; empty: the camera\'s own.', frame=True),
     Parameter('tf_timeout', 0.1, 'Seconds the transform at the stamp of an image may take to '
@@ -100,6 +104,8 @@ PARAMETERS = (
               'left and z up (by the parameter up): viewers turn about z. Empty: none. Needs '
               'tf2_ros.', frame=True),
     Parameter('drawing', True, 'Publish `~/image_annotated` while somebody subscribes to it.'),
+    Parameter('ellipsoids', 1.0, 'Size of the covariance ellipsoids among the markers, in '
+              'standard deviations (2.8 holds 95 %); 0: none.', 0.0, 5.0),
     Parameter('marker_lifetime', 0.5, 'Seconds after which RViz drops a marker that is not '
               'renewed.', 0.05, 10.0),
     Parameter('camera_info_wait', 1.0, 'Seconds from the first image after which the lack of '
