@@ -37,7 +37,7 @@ def test_every_encoding_is_named():
 
 def test_every_topic_of_the_pose_node_is_named():
     topics = set()
-    for name in ('pose_node', 'outputs', 'diagnostics', 'gravity', 'frames'):
+    for name in ('pose_node', 'outputs', 'diagnostics', 'gravity', 'frames', 'depth'):
         code = (ROOT / 'lifting_ros' / 'ros' / f'{name}.py').read_text()
         topics |= set(re.findall(r"create_(?:publisher|subscription)\(\s*\w+,\s*'([^']+)'", code))
         topics |= set(re.findall(r"qos\.(?:publisher|subscription)\(\s*\w+,\s*\w+,\s*'([^']+)'",

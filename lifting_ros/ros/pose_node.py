@@ -4,49 +4,25 @@ import sys
 import time
 import traceback
 
-import numpy as np
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
-from rclpy.qos_overriding_options import InvalidQosOverridesError
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo
 
-from ..camera import Camera
 from . import parameters, qos, spin
 from .conversions import nanoseconds, seconds
+from .depth import Depth, takes_depth
 from .diagnostics import Diagnostics
 from .frames import Frames
 from .gravity import Gravity
 from .images import ImageError
 from .inputs import TRANSPORTS, Calibration, picture
+from .loading import load_pipeline
 from .outputs import Answer, Delivery, Outputs
 from .watch import Watch
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
-
-
-def load_pipeline(values):
-    """Return the pipeline that the parameters ask for.
-
-    Raises:
-        RuntimeError: weights missing or damaged, CUDA asked for and not there.
-    """
-    from ..pipeline import Pipeline  # here, for torch takes seconds to import
-
-    if values['threads']:
-        import torch
-
-        torch.set_num_threads(values['threads'])
-    pipeline = Pipeline.from_pretrained(values['device'], values['weights'] or None,
-                                        **parameters.pipeline_options(values))
-    # the first call of everything is slow: better before the first image than at it
-    blank, camera = np.zeros((480, 640, 3), np.uint8), Camera.from_fov(640, 480)
-    pipeline(blank, camera, 0.0)
-    keypoints, confidence = pipeline.keypoints(blank, [[200, 100, 400, 400]])
-    pipeline.lifter.lift(keypoints, np.maximum(confidence, 0.1), camera)
-    pipeline.reset()
-    return pipeline
 
 
 class PoseNode(LifecycleNode):
@@ -71,11 +47,12 @@ class PoseNode(LifecycleNode):
         self.diagnostics = Diagnostics(self)
         self.frames = Frames(self)
         self.gravity = Gravity(self, self.frames)
+        self.depth = Depth(self, self.frames)
         self.watch = Watch(self, time.monotonic)
         self.calibration = Calibration(self.get_logger(), self.resolve_topic_name('camera_info'))
         self.outputs, self._inputs, self._said = None, [], set()
         self.delivery = Delivery(self.frames, self._publish)
-        self._last_stamp, self._next_turn, self._active = None, 0.0, False
+        self._last_stamp, self._next_turn, self._active, self._changed = None, 0.0, False, False
         self.create_timer(1.0, self._diagnose, clock=self._steady)
         self._waiting = self.create_timer(0.004, self._flush, clock=self._steady)
         self._waiting.cancel()
@@ -106,32 +83,43 @@ class PoseNode(LifecycleNode):
         return SUCCESS
 
     def on_activate(self, state):
-        """Subscribe. People get new ids: what happened meanwhile is not known."""
+        """Subscribe. People get new ids: what happened meanwhile is not known.
+
+        Returns:
+            FAILURE where that cannot be done (an impossible qos_overrides, say): the node stays
+            inactive and says why.
+        """
         getattr(self.pipeline, 'reset', lambda: None)()
         self.diagnostics.problem = self.diagnostics.reason = None
         self.diagnostics.frames.restart()
         self._last_stamp, self._next_turn = None, 0.0
+        try:
+            image = self._open_inputs()
+        except Exception as error:  # noqa: BLE001 (rclpy would swallow it without a word)
+            self._close_inputs()
+            self.diagnostics.reason = str(error)
+            self.get_logger().error(f'cannot be activated: {traceback.format_exc()}')
+            return FAILURE
+        self.get_logger().info(f'active; images from {image}, calibration from '
+                               f'{self.resolve_topic_name("camera_info")}')
+        return super().on_activate(state)
+
+    def _open_inputs(self):
+        """Subscribe to all that is wanted; return the full name of the images' topic."""
         kind, suffix = TRANSPORTS[self.values['image_transport']]
         # A callback of two arguments gets the middleware's number of the message, from which
         # drops are counted; Humble's rclpy does not know such callbacks.
         numbered = hasattr(Subscription, 'CallbackType')
         on_image = self._on_image if numbered else lambda m: self._on_image(m, {})
         image = self.resolve_topic_name('image') + suffix
-        try:
-            self._inputs = [
-                ('image', qos.subscription(self, kind, image if suffix else 'image', on_image,
-                                           qos.NEWEST)),
-                ('camera_info', qos.subscription(self, CameraInfo, 'camera_info',
-                                                 self.calibration.take, qos.NEWEST))]
-        except (InvalidQosOverridesError, ValueError) as error:
-            self.diagnostics.reason = str(error)
-            self.get_logger().error(f'cannot be activated: {error}')
-            return FAILURE
+        self._inputs = [
+            ('image', qos.subscription(self, kind, image if suffix else 'image', on_image,
+                                       qos.NEWEST)),
+            ('camera_info', qos.subscription(self, CameraInfo, 'camera_info',
+                                             self.calibration.take, qos.NEWEST))]
         self._active = True
         self._apply()
-        self.get_logger().info(f'active; images from {image}, calibration from '
-                               f'{self.resolve_topic_name("camera_info")}')
-        return super().on_activate(state)
+        return image
 
     def on_deactivate(self, state):
         """Unsubscribe; publish what waits, take away what is on display."""
@@ -156,6 +144,7 @@ class PoseNode(LifecycleNode):
             self.destroy_subscription(subscription)
         self._inputs = []
         self.gravity.listen(False)
+        self.depth.listen(False)
         self.delivery.flush(all_of_them=True)
         self.frames.close()
         if self.outputs is not None:
@@ -175,23 +164,27 @@ class PoseNode(LifecycleNode):
                 if wrong:
                     return SetParametersResult(successful=False, reason=wrong)
                 values[p.name] = p.value
-        self.values = values
-        self._apply()
+        # taken up at the next image: subscribing declares parameters, which calls this again
+        self.values, self._changed = values, True
         return SetParametersResult(successful=True)
 
     def _apply(self):
         """Hand the values of the parameters to whom they concern."""
+        self._changed = False
         if self.pipeline is not None:
             for name, value in parameters.pipeline_options(self.values).items():
                 setattr(self.pipeline.options, name, value)
         if self._active:
             self.gravity.listen(self.values['imu'])
+            self.depth.listen(self.values['depth'])
             if self.values['target_frame'] or self.values['gravity_frame']:
                 self.frames.listen()
 
     # ----------------------------------------------------------------------------------- image
     def _on_image(self, msg, info):
         start, counts = time.perf_counter(), self.diagnostics
+        if self._changed:
+            self._apply()
         counts.frames.add(seconds(msg.header.stamp), info.get('publication_sequence_number'))
         if self.values['max_rate']:
             now = time.monotonic()
@@ -220,8 +213,11 @@ class PoseNode(LifecycleNode):
         stamp = seconds(header.stamp)
         camera = self.calibration.camera(width, height, values['camera_info_wait'])
         up = self.gravity.up(header.frame_id, nanoseconds(header.stamp), values)
+        more = {}
+        if values['depth'] and camera is not None and takes_depth(self.pipeline):
+            more['depth'] = self.depth.near(header, camera, values['depth_tolerance'])
         before = time.perf_counter()
-        people = self.pipeline(image, camera, stamp, up)
+        people = self.pipeline(image, camera, stamp, up, **more)
         work = time.perf_counter() - before
         self.diagnostics.work.add(work)
         if self._last_stamp is not None and stamp <= self._last_stamp:
@@ -262,16 +258,16 @@ class PoseNode(LifecycleNode):
         if self.calibration.problem is not None:
             notes.append(f'no positions: {self.calibration.problem}')
         estimator = getattr(self.pipeline, 'estimator', None)
-        for problem in (self.delivery.problem if self.values['target_frame'] else None,
-                        self.gravity.problem, getattr(estimator, 'problem', None)):
-            if problem:
-                notes.append(problem)
-        return (*notes, *self.watch.problems)
+        notes += [self.delivery.problem if self.values['target_frame'] else None,
+                  self.gravity.problem, self.depth.problem, getattr(estimator, 'problem', None)]
+        return (*filter(None, notes), *self.watch.problems)
 
     def _diagnose(self):
         state = self._state_machine.current_state[1]
+        if self._changed:
+            self._apply()
         if self._active:
-            self.watch.look(self._inputs, self.outputs.publishers)
+            self.watch.look(self._inputs + self.depth.subscriptions, self.outputs.publishers)
         self.diagnostics.publish(state, self._device(), getattr(self.pipeline, 'timing', {}),
                                  self._notes() if self._active else (),
                                  {} if self.outputs is None else self.outputs.status())
