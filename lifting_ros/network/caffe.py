@@ -237,9 +237,9 @@ def run(args):
     from ..prior import PosePrior
     from . import weights
     path = Path(args.file)
-    layers = (read_npz(path) if path.suffix == '.npz'
-              else read_caffemodel(path.read_bytes()))
     try:
+        layers = (read_npz(path) if path.suffix == '.npz'
+                  else read_caffemodel(path.read_bytes()))
         model = convert(layers, args.order, args.channels)
     except (ValueError, struct.error) as error:
         raise ValueError(f'{path}: {error}') from error
