@@ -21,13 +21,16 @@ def add_arguments(parser):
     parser.add_argument('--lifter', '--density', dest='lifter', help='a learned density\'s file '
                         '(the shipped one); "none" for the prior alone')
     parser.add_argument('--peer', help='a file of "train martinez", measured beside')
-    parser.add_argument('--people', type=int, default=500)
+    parser.add_argument('--people', type=int, help='how many (500); with --h36m at most so '
+                        'many of each clip and camera (all)')
     parser.add_argument('--batch', type=int, default=64, help='people a call of the lifter')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--ablation', action='store_true',
                         help='what each part is worth, instead of the tables')
-    parser.add_argument('--h36m', nargs='+', metavar='FILE', help='instead, Human3.6M of your '
-                        'own: its 3D file and its cameras, see docs/lifting.md')
+    parser.add_argument('--h36m', metavar='FOLDER', help='instead, the Human3.6M that you have: '
+                        'folder of its JSON files, see docs/lifting.md')
+    parser.add_argument('--noise', type=float, default=0.0,
+                        help='with --h36m: sigma of the keypoints, px')
     parser.add_argument('--protocol', type=int, nargs='*', default=(1, 2, 3),
                         help='with --h36m: which of the protocols 1 to 3')
     parser.add_argument('--json', help='write the tables here')
@@ -66,12 +69,13 @@ def knows(lifter, source):
 def run(args):
     from ..lifting import Lifter
     from ..training.mocap import read
-    begin = time.process_time()
+    begin, people = time.process_time(), args.people or 500
     lifter = Lifter.from_pretrained(args.prior, args.lifter)
     curves = {}
     if args.h36m:
         from .human36m import evaluate as protocols
-        table = protocols(lifter, args.h36m, args.protocol, args.people, args.seed, bar)
+        table = protocols(lifter, args.h36m, args.protocol, args.people, args.seed,
+                          args.noise, bar)
     else:
         everything = read(args.mocap)
         poses = held_out(everything, args.source, args.subject)
@@ -80,15 +84,16 @@ def run(args):
                              f'{args.source}; give --prior and --lifter fitted without it\n')
         if args.ablation:
             from .ablation import evaluate as ablation
-            table = ablation(lifter, poses, everything, args.people, args.seed, bar,
+            table = ablation(lifter, poses, everything, people, args.seed, bar,
                              args.source)
         else:
             peer = None
             if args.peer:
                 from ..training.martinez import Peer
                 peer = Peer.load(args.peer)
-            table, curves = evaluate(lifter, poses, args.people, args.seed, args.batch, peer, bar)
-    table['about'] = {'people': args.people, 'seed': args.seed, 'source': args.source,
+            table, curves = evaluate(lifter, poses, people, args.seed, args.batch, peer, bar)
+    table['about'] = {'people': args.people if args.h36m else people, 'seed': args.seed,
+                      'source': args.source,
                       'prior': args.prior or 'shipped', 'lifter': args.lifter or 'shipped',
                       'cpu_seconds': round(time.process_time() - begin, 1)}
     print(show(table))

@@ -284,8 +284,9 @@ def seen_and_unseen(pool, truth, levels=20):
 
 def show(table):
     """The tables as text: one line a row, aligned."""
-    columns = ['people', 'lifted', 'mpjpe', 'n_mpjpe', 'pa_mpjpe', 'mpjae_deg', 'wrist',
-               'root_mm', 'root_percent', *(f'within_{q}' for q in _LEVELS), 'nees', 'ece']
+    columns = ['people', 'lifted', 'px', 'error', 'mpjpe', 'n_mpjpe', 'pa_mpjpe', 'mpjae_deg',
+               'wrist', 'root_mm', 'root_percent', *(f'within_{q}' for q in _LEVELS), 'nees',
+               'ece']
     rows = {k: v for k, v in table.items() if k != 'about'}
     columns = [c for c in columns if any(c in row or c == 'people' for row in rows.values())]
     wide = max(map(len, rows)) + 2

@@ -169,7 +169,7 @@ def translation(pose, xy, seen):
 
 
 def train(poses, steps, seed=0, batch=128, rate=1e-3, width=1024, dropout=0.5, resume=None,
-          save=None, every=1000):
+          save=None, every=250):
     """Train for some steps; the result follows from the seed, with or without a break.
 
     Args:
