@@ -18,7 +18,7 @@ COMMANDS = {
     ('eval', '2d'): ('lifting_ros.evaluation.keypoints2d', 'PCK and OKS on photographs'),
     ('eval', 'find'): ('lifting_ros.evaluation.finding', 'people in whole photographs'),
     ('eval', '3d'): ('lifting_ros.evaluation.lift3d', 'joint errors and coverage in 3D'),
-    ('eval', 'chain'): ('lifting_ros.evaluation.chain', 'image to joints, on rendered people kept out'),
+    ('eval', 'chain'): ('lifting_ros.evaluation.chain', 'image to joints, on rendered people'),
     ('eval', 'demo'): ('lifting_ros.evaluation.demo', 'the demo clip against its truth'),
     ('eval', 'identity'): ('lifting_ros.evaluation.identity', 'names over time: IDF1, HOTA'),
     ('export',): ('lifting_ros.network.command', 'the network as an ONNX or TorchScript file'),
