@@ -12,6 +12,7 @@ import pytest
 from ros_support import HERE, LIMIT, Graph
 
 import ros_interfaces
+from rclpy.serialization import deserialize_message
 from std_msgs.msg import Header
 
 import rep155_source
@@ -167,10 +168,12 @@ def test_without_hri_msgs_one_line_says_so(tmp_path):
 class Recorder:
     """A publisher that keeps copies."""
 
-    def __init__(self, topic):
-        self.topic, self.sent, self.listeners = topic, [], 1
+    def __init__(self, kind, topic):
+        self.kind, self.topic, self.sent, self.listeners = kind, topic, [], 1
 
     def publish(self, msg):
+        if isinstance(msg, bytes):
+            msg = deserialize_message(msg, self.kind)
         self.sent.append(copy.deepcopy(msg))
 
     def get_subscription_count(self):
@@ -184,11 +187,11 @@ class FakeNode:
         self.open, self.all, self.parameters = {}, {}, {}
 
     def create_publisher(self, kind, topic, profile):
-        self.open[topic] = self.all[topic] = Recorder(topic)
+        self.open[topic] = self.all[topic] = Recorder(kind, topic)
         return self.open[topic]
 
     def destroy_publisher(self, publisher):
-        del self.open[publisher.topic]
+        self.open.pop(publisher.topic, None)
 
     def create_timer(self, period, callback, clock=None):
         return callback
@@ -230,11 +233,11 @@ MESSAGES = SimpleNamespace(
 @pytest.fixture
 def world(monkeypatch):
     """Bodies on a node that records; its clock; the frames that were sent."""
-    frames = []
-    monkeypatch.setattr(hri.compat, 'transform_broadcaster', lambda node: SimpleNamespace(
-        sendTransform=lambda t: frames.append(copy.deepcopy(t))))
-    w = SimpleNamespace(node=FakeNode(), now=0.0, frames=frames)
+    # the type may be missing here; no ROS message is no harm
+    monkeypatch.setattr(hri.compat, 'TFMessage', plain(transforms=[]))
+    w = SimpleNamespace(node=FakeNode(), now=0.0)
     w.bodies = hri.Bodies(w.node, MESSAGES, clock=lambda: w.now)
+    w.frames = w.node.open.pop('/tf').sent
     w.header = Header(frame_id='eye')
     return w
 
@@ -282,8 +285,9 @@ def test_without_positions_there_is_the_image_alone(world):
     world.bodies.publish(world.header, found, image)
     sent = {t.split('/')[-1] for t, p in world.node.open.items() if p.sent and 'anna1' in t}
     assert sent == {'roi', 'skeleton2d', 'cropped'}
-    assert {t.child_frame_id for t in world.frames[0] if 'anna1' in t.child_frame_id} == set()
-    assert any('bert2' in t.child_frame_id for t in world.frames[0])
+    assert {t.child_frame_id for t in world.frames[0].transforms
+            if 'anna1' in t.child_frame_id} == set()
+    assert any('bert2' in t.child_frame_id for t in world.frames[0].transforms)
 
 
 def test_the_urdf_follows_a_person_who_turns_out_different(world):
@@ -316,7 +320,7 @@ def test_positions_may_be_in_another_frame_than_the_image(world):
                                                          'velocity'}
     assert {k for k, v in out.items() if v == 'eye'} == {'tracked', 'roi', 'skeleton2d',
                                                         'cropped'}
-    assert len(world.frames[0]) == 26  # body_<id> is the node's own business then
+    assert len(world.frames[0].transforms) == 26  # body_<id> is the node's own business then
     states = world.node.open['/humans/bodies/anna1/joint_states'].sent[-1]
     assert list(states.name) == [f'{a}_anna1' for a in ANGLES] and len(states.position) == 20
 

@@ -4,7 +4,6 @@ The messages are those of ``hri_msgs``, which some distributions lack: it is loo
 output is asked for, and nowhere else.
 """
 
-import array
 import importlib
 import time
 from types import SimpleNamespace
@@ -22,12 +21,14 @@ from ..body_frame import body_state, quaternion
 from ..skeleton import INDEX
 from . import compat, qos
 from .images import fill
+from .template import Patched
 
 #: The joints of skeleton2d in its order; eyes and ears (14 to 17) are not estimated: c is 0.
 SKELETON2D = tuple(INDEX[name] for name in (
     'nose', 'neck', 'right_shoulder', 'right_elbow', 'right_wrist', 'left_shoulder',
     'left_elbow', 'left_wrist', 'right_hip', 'right_knee', 'right_ankle', 'left_hip',
     'left_knee', 'left_ankle'))
+_SKELETON2D = np.array(SKELETON2D)
 POINTS2D = 18
 #: Topics below /humans/bodies/<id>/ and their quality of service.
 TOPICS = {'roi': qos.RESULT, 'skeleton2d': qos.RESULT, 'joint_states': qos.RESULT,
@@ -83,10 +84,13 @@ class Bodies:
         self._header = None
         self._tracked = node.create_publisher(messages.IdsList, '/humans/bodies/tracked',
                                               qos.RESULT)
-        self._broadcaster = compat.transform_broadcaster(node)
-        if self._broadcaster is None:
-            node.get_logger().error('ros4hri: neither tf2_ros nor tf2_msgs is installed, there '
-                                    'are no frames of bodies')
+        self._tf_type, self._frames, self._frames_of = compat.TFMessage, None, None
+        self._tf = None
+        if self._tf_type is None:
+            node.get_logger().error('ros4hri: tf2_msgs is not installed, there are no frames of '
+                                    'bodies')
+        else:
+            self._tf = node.create_publisher(self._tf_type, '/tf', 100)
         # the node's own clock may stand still (use_sim_time)
         self._timer = node.create_timer(_PAUSE, self._on_timer,
                                         clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -140,14 +144,26 @@ class Bodies:
             return
         posture = kinematics.inverse(joints, dimensions)
         origins, quaternions = kinematics.transforms(posture)
-        frames = []
         for i, (body, person) in enumerate(placed):
             body.publish_3d(header, person, posture, i, twists.get(person.id))
-            if self._broadcaster is not None:
-                frames += body.frames(header, posture, i, origins[i], quaternions[i],
-                                      body_frames)
-        if frames:
-            self._broadcaster.sendTransform(frames)
+        if self._tf is not None:
+            self._publish_frames(header, [person.id for _, person in placed], posture,
+                                 origins, quaternions, body_frames)
+
+    def _publish_frames(self, header, names, posture, origins, quaternions, body_frames):
+        """All links of all people in one message, ``body_<id>`` first."""
+        key = (tuple(names), body_frames)
+        if key != self._frames_of:
+            self._frames_of = key
+            self._frames = Patched(lambda header, array: self._tf_type(transforms=_frames(
+                header, array, names, body_frames)))
+        values = np.empty((len(names), 1 + len(human_model.LINKS), 7))
+        values[:, 0, :3] = posture.position
+        for i, rotation in enumerate(posture.rotation):
+            values[i, 0, 3:] = quaternion(rotation)
+        values[:, 1:, :3], values[:, 1:, 3:] = origins, quaternions
+        values = values[:, 0 if body_frames else 1:]
+        self._tf.publish(self._frames.message(header, values.ravel()))
 
     def _expire(self, now):
         for name in [n for n, body in self._bodies.items() if now - body.seen > _LINGER]:
@@ -175,10 +191,40 @@ class Bodies:
         self._bodies = {}
         self._node.destroy_timer(self._timer)
         self._node.destroy_publisher(self._tracked)
+        if self._tf is not None:
+            self._node.destroy_publisher(self._tf)
+
+
+def _position(header, array):
+    message = PointStamped(header=header)
+    message.point.x, message.point.y, message.point.z = array(3)
+    return message
+
+
+def _velocity(header, array):
+    message = TwistStamped(header=header)
+    v, w = message.twist.linear, message.twist.angular
+    v.x, v.y, v.z, w.x, w.y, w.z = array(6)
+    return message
+
+
+def _frames(header, array, names, body_frames):
+    """TransformStamped of the links of people."""
+    out = []
+    for name in names:
+        links = [(header.frame_id, 'body')] * body_frames
+        links += [(f'{link.parent}_{name}', link.name) for link in human_model.LINKS]
+        for parent, link in links:
+            t = TransformStamped(child_frame_id=f'{link}_{name}')
+            t.header.stamp, t.header.frame_id = header.stamp, parent
+            p, q = t.transform.translation, t.transform.rotation
+            p.x, p.y, p.z, q.x, q.y, q.z, q.w = array(7)
+            out.append(t)
+    return out
 
 
 class _Body:
-    """The topics of one person. Its messages are made once and filled again and again."""
+    """The topics of one person."""
 
     def __init__(self, node, messages, name):
         self._node, self._name, self.seen, self.residual = node, name, 0.0, float('nan')
@@ -188,16 +234,26 @@ class _Body:
         self._out = {topic: node.create_publisher(
             kinds[topic], f'/humans/bodies/{name}/{topic}', profile)
             for topic, profile in TOPICS.items()}
-        self._region, self._skeleton = messages.Region(), messages.Skeleton2D()
-        self._points = [messages.Point() for _ in range(POINTS2D)]
-        self._skeleton.skeleton = self._points
-        self._states = JointState(name=[f'{a}_{name}' for a in human_model.ANGLES])
-        self._residuals = JointState(name=[f'{n}_{name}' for n in _RESIDUAL_LINKS])
-        self._frames = [TransformStamped(child_frame_id=f'body_{name}')]
-        for link in human_model.LINKS:
-            t = TransformStamped(child_frame_id=f'{link.name}_{name}')
-            t.header.frame_id = f'{link.parent}_{name}'
-            self._frames.append(t)
+        angles = [f'{a}_{name}' for a in human_model.ANGLES]
+        links = [f'{n}_{name}' for n in _RESIDUAL_LINKS]
+
+        def region(header, array):
+            xmin, ymin, xmax, ymax, c = array(5)
+            return messages.Region(header=header, xmin=xmin, ymin=ymin, xmax=xmax, ymax=ymax, c=c)
+
+        def skeleton(header, array):
+            return messages.Skeleton2D(header=header, skeleton=[
+                messages.Point(x=x, y=y, c=c) for x, y, c in array(POINTS2D, 3)])
+
+        def states(header, array):
+            return JointState(header=header, name=angles, position=array(len(angles)))
+
+        def residuals(header, array):
+            return JointState(header=header, name=links, position=array(len(links)))
+
+        self._make = {topic: Patched(make) for topic, make in (
+            ('roi', region), ('skeleton2d', skeleton), ('joint_states', states),
+            ('residual', residuals), ('position', _position), ('velocity', _velocity))}
         self._parameter = f'human_description_{name}'
         self._sum, self._count, self._dimensions, self._told = 0.0, 0, None, -np.inf
 
@@ -205,26 +261,29 @@ class _Body:
         return self._out[topic].get_subscription_count() > 0
 
     # ------------------------------------------------------------------------------- the image
+    def _send(self, topic, header, values):
+        self._out[topic].publish(self._make[topic].message(header, values))
+
     def publish_2d(self, header, person, image, size):
         """Publish roi, skeleton2d, and cropped where somebody wants it."""
         scale = np.array([1 / size[0], 1 / size[1]])
         box = np.asarray(person.box, dtype=np.float64)
-        if self._wanted('roi') and np.isfinite(box).all():
-            m = self._region
-            m.header, m.c = header, float(person.confidence)
-            m.xmin, m.ymin, m.xmax, m.ymax = np.clip(
-                box * np.tile(scale, 2), 0, 1).tolist()
-            self._out['roi'].publish(m)
+        good = np.isfinite(box).all()
+        if good and self._wanted('roi'):
+            values = np.empty(5)
+            values[:4] = np.clip(box * np.tile(scale, 2), 0, 1)
+            values[4] = person.confidence
+            self._send('roi', header, values)
         if self._wanted('skeleton2d'):
-            xy = np.asarray(person.keypoints)[list(SKELETON2D)] * scale
-            c = np.asarray(person.keypoint_confidence, dtype=float)[list(SKELETON2D)]
+            points = np.zeros((POINTS2D, 3))
+            xy = person.keypoints[_SKELETON2D] * scale
+            c = person.keypoint_confidence[_SKELETON2D]
             known = np.isfinite(xy).all(axis=1) & (c > 0)
-            xy = np.where(known[:, None], np.clip(xy, 0, 1), 0.0).tolist()
-            for point, (x, y), sure in zip(self._points, xy, np.where(known, c, 0.0).tolist()):
-                point.x, point.y, point.c = x, y, min(sure, 1.0)
-            self._skeleton.header = header
-            self._out['skeleton2d'].publish(self._skeleton)
-        if image is not None and np.isfinite(box).all() and self._wanted('cropped'):
+            points[:len(xy), :2] = xy.clip(0, 1)
+            points[:len(xy), 2] = np.minimum(c, 1)
+            points[:len(xy)][~known] = 0.0
+            self._send('skeleton2d', header, points.ravel())
+        if image is not None and good and self._wanted('cropped'):
             x0, y0 = np.clip(np.floor(box[:2]), 0, None).astype(int)
             x1, y1 = np.clip(np.ceil(box[2:]) + 1, 0, size).astype(int)
             if x0 < x1 and y0 < y1:
@@ -255,38 +314,20 @@ class _Body:
         """Publish joint_states, residual, position, velocity of the i-th of a posture."""
         residual = posture.residual[i, kinematics.MODELLED]
         self.residual = float(residual.max())
-        for topic, m, values in (('joint_states', self._states, posture.angles[i]),
-                                 ('residual', self._residuals, residual)):
-            if self._wanted(topic):
-                m.header, m.position = header, array.array('d', values.tobytes())
-                self._out[topic].publish(m)
+        if self._wanted('joint_states'):
+            self._send('joint_states', header, posture.angles[i])
+        if self._wanted('residual'):
+            self._send('residual', header, residual)
         if self._wanted('position'):
-            m = PointStamped(header=header)
-            m.point.x, m.point.y, m.point.z = posture.position[i].tolist()
-            self._out['position'].publish(m)
+            self._send('position', header, posture.position[i])
         if self._wanted('velocity') and np.isfinite(person.velocity).all():
-            m = TwistStamped(header=header)
             if twist is None:
-                v, w = m.twist.linear, m.twist.angular
-                v.x, v.y, v.z, w.x, w.y, w.z = body_state(
-                    person.joints, person.covariance, person.velocity,
-                    person.velocity_covariance)[2].tolist()
+                rates = body_state(person.joints, person.covariance, person.velocity,
+                                   person.velocity_covariance)[2]
             else:
-                m.twist = twist
-            self._out['velocity'].publish(m)
-
-    def frames(self, header, posture, i, origins, quaternions, body):
-        """TransformStamped of all links, ``body_<id>`` first where it is asked for."""
-        values = np.concatenate((origins, quaternions), axis=1).tolist()
-        first = self._frames[0]
-        first.header = header
-        for t, (x, y, z, qx, qy, qz, qw) in zip(
-                self._frames, [posture.position[i].tolist()
-                               + quaternion(posture.rotation[i]).tolist(), *values]):
-            t.header.stamp = header.stamp
-            p, q = t.transform.translation, t.transform.rotation
-            p.x, p.y, p.z, q.x, q.y, q.z, q.w = x, y, z, qx, qy, qz, qw
-        return self._frames if body else self._frames[1:]
+                v, w = twist.twist.linear, twist.twist.angular
+                rates = np.array([v.x, v.y, v.z, w.x, w.y, w.z])
+            self._send('velocity', header, rates)
 
     def close(self):
         """Close the topics and take back the parameter."""

@@ -1,0 +1,103 @@
+"""Messages that are patched instead of made: the same bytes as those that are made."""
+# ruff: noqa: I001 (ros_support goes first: it skips where there is no ROS)
+
+import ros_support  # noqa: F401
+import numpy as np
+import pytest
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import TransformStamped, TwistStamped
+from rclpy.serialization import deserialize_message, serialize_message
+from sensor_msgs.msg import JointState
+from std_msgs.msg import ColorRGBA, Header
+from visualization_msgs.msg import Marker, MarkerArray
+
+from lifting_ros.ros.template import Marks, Patched, Template
+
+
+def states(header, array):
+    return JointState(header=header, name=['a', 'bcd', 'efgh1'], position=array(3))
+
+
+def twist(header, array):
+    m = TwistStamped(header=header)
+    m.twist.linear.x, m.twist.angular.z = array(2)
+    return m
+
+
+def markers(header, array):
+    """float64 and float32 beside each other, a header in a list."""
+    out = []
+    for ns in ('bones', 'x'):
+        m = Marker(header=header, ns=ns, type=Marker.SPHERE)
+        m.pose.position.x, m.scale.y = array(2)
+        r, g, b, a = array(4)
+        m.color = ColorRGBA(r=r, g=g, b=b, a=a)
+        out.append(m)
+    return MarkerArray(markers=out)
+
+
+def transform(header, array):
+    t = TransformStamped(header=header, child_frame_id='odd')
+    p, q = t.transform.translation, t.transform.rotation
+    p.x, p.y, p.z, q.x, q.y, q.z, q.w = array(7)
+    return t
+
+
+@pytest.mark.parametrize('make, count', [(states, 3), (twist, 2), (markers, 12), (transform, 7)])
+@pytest.mark.parametrize('frame', ['', 'a', 'camera_optical', 'camera_optical_frame_7'])
+def test_patched_bytes_are_those_of_the_message(rng, make, count, frame):
+    patched = Patched(make)
+    for n in range(5):
+        values = rng.normal(size=count) * 10.0 ** rng.integers(-9, 9, count)
+        if n == 3:
+            values[:] = 0.0
+        header = Header(stamp=Time(sec=17 + n, nanosec=999_999_999 - n), frame_id=frame)
+        left = iter(values.tolist())
+
+        def array(*shape, left=left):
+            return [array(*shape[1:]) for _ in range(shape[0])] if shape else next(left)
+        want = make(header, array)
+        got = patched.message(header, values)
+        assert isinstance(got, bytes) and got == serialize_message(want)
+        assert deserialize_message(got, type(want)).__class__ is type(want)
+
+
+def test_another_frame_is_another_template(rng):
+    patched = Patched(states)
+    for frame in ('eye', 'odom', 'eye'):
+        got = deserialize_message(patched.message(Header(frame_id=frame), np.arange(3.0)),
+                                  JointState)
+        assert got.header.frame_id == frame and got.position.tolist() == [0, 1, 2]
+
+
+def test_marks_in_several_places_and_texts(rng):
+    marks = Marks()
+    twice, text = marks.number(), marks.text(6)
+    m = Marker(header=marks.header('eye'), text=text)
+    m.pose.position.x = m.pose.position.y = twice
+    m.color.a = twice
+    template = Template(m, marks)
+    got = deserialize_message(template.fill(Time(sec=3), np.array([0.25]), [b'abc de']), Marker)
+    assert (got.pose.position.x, got.pose.position.y, got.color.a) == (0.25, 0.25, 0.25)
+    assert got.text == 'abc de' and got.header.stamp.sec == 3
+    with pytest.raises(ValueError, match='6 bytes'):
+        template.fill(Time(), np.array([0.0]), [b'ab'])
+
+
+def test_what_cannot_be_patched_is_made():
+    class NoMessage:
+        def __init__(self, header, values):
+            self.values = values
+
+    patched = Patched(lambda header, array: NoMessage(header, array(2, 2)))
+    for _ in range(2):
+        got = patched.message(Header(), np.arange(4.0))
+        assert got.values == [[0.0, 1.0], [2.0, 3.0]]
+
+
+def test_a_mark_that_is_lost_is_noticed():
+    marks = Marks()
+    m = JointState(header=marks.header('x'), position=[marks.number()])
+    marks.number()
+    with pytest.raises(ValueError, match='marks are missing'):
+        Template(m, marks)
