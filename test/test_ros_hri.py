@@ -19,6 +19,7 @@ import rep155_source
 from test_ros_pose_node import Bench
 from lifting_ros.human_model import ANGLES, LINK_OF_JOINT
 from lifting_ros.ros import hri
+from lifting_ros.ros.conversions import to_array
 from lifting_ros.ros.hri import SKELETON2D
 from lifting_ros.skeleton import INDEX, JOINTS
 
@@ -323,6 +324,19 @@ def test_positions_may_be_in_another_frame_than_the_image(world):
     assert len(world.frames[0].transforms) == 26  # body_<id> is the node's own business then
     states = world.node.open['/humans/bodies/anna1/joint_states'].sent[-1]
     assert list(states.name) == [f'{a}_anna1' for a in ANGLES] and len(states.position) == 20
+
+
+def test_the_twist_is_that_of_the_skeletons(world):
+    found, image = rep155_source.people(0)
+    for p in found:
+        p.velocity = np.random.default_rng(0).normal(size=(17, 3))
+    message = to_array(found, world.header, 640, 480)
+    world.bodies.publish(world.header, found, image, skeletons=message)
+    told = world.node.open['/humans/bodies/bert2/velocity'].sent[-1].twist
+    assert told == message.skeletons[1].velocity.twist and told.angular.x != 0
+    world.bodies.publish(world.header, found, image)       # worked out where it is not given
+    again = world.node.open['/humans/bodies/bert2/velocity'].sent[-1].twist
+    assert np.allclose([again.linear.y, again.angular.z], [told.linear.y, told.angular.z])
 
 
 def test_a_person_that_cannot_be_crops_nothing_and_breaks_nothing(world):

@@ -1,4 +1,4 @@
-"""Messages that are patched instead of made: the same bytes as those that are made."""
+"""Messages that are patched instead of made: the same as those that are made."""
 # ruff: noqa: I001 (ros_support goes first: it skips where there is no ROS)
 
 import ros_support  # noqa: F401
@@ -45,7 +45,7 @@ def transform(header, array):
 
 @pytest.mark.parametrize('make, count', [(states, 3), (twist, 2), (markers, 12), (transform, 7)])
 @pytest.mark.parametrize('frame', ['', 'a', 'camera_optical', 'camera_optical_frame_7'])
-def test_patched_bytes_are_those_of_the_message(rng, make, count, frame):
+def test_what_is_patched_is_what_would_be_made(rng, make, count, frame):
     patched = Patched(make)
     for n in range(5):
         values = rng.normal(size=count) * 10.0 ** rng.integers(-9, 9, count)
@@ -58,8 +58,10 @@ def test_patched_bytes_are_those_of_the_message(rng, make, count, frame):
             return [array(*shape[1:]) for _ in range(shape[0])] if shape else next(left)
         want = make(header, array)
         got = patched.message(header, values)
-        assert isinstance(got, bytes) and got == serialize_message(want)
-        assert deserialize_message(got, type(want)).__class__ is type(want)
+        assert isinstance(got, bytes) and len(got) == len(serialize_message(want))
+        # not the bytes: what fills the gaps between fields is not defined
+        assert deserialize_message(got, type(want)) == deserialize_message(
+            serialize_message(want), type(want))
 
 
 def test_another_frame_is_another_template(rng):

@@ -325,7 +325,7 @@ class _Body:
                 rates = body_state(person.joints, person.covariance, person.velocity,
                                    person.velocity_covariance)[2]
             else:
-                v, w = twist.twist.linear, twist.twist.angular
+                v, w = twist.linear, twist.angular
                 rates = np.array([v.x, v.y, v.z, w.x, w.y, w.z])
             self._send('velocity', header, rates)
 

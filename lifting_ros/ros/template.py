@@ -81,9 +81,11 @@ class Template:
         double &= number <= marks.numbers
         self._double = np.flatnonzero(double)
         self._double_of = number[self._double] - 1
-        single = (self._u4 >> 22 == 0x1FF) & ~np.repeat(double, 2)
+        number = (self._u4 & 0x3FFFFF).astype(np.int64)
+        single = (self._u4 >> 22 == 0x1FF) & ~np.repeat(double, 2) & (number > 0)
+        single &= number <= marks.numbers   # what fills gaps is not always zero
         self._single = np.flatnonzero(single)
-        self._single_of = (self._u4[self._single] & 0x3FFFFF).astype(np.int64) - 1
+        self._single_of = number[self._single] - 1
         found = set(self._double_of.tolist()) | set(self._single_of.tolist())
         if found != set(range(marks.numbers)):
             raise ValueError('marks are missing in the serialized message')
