@@ -7,7 +7,8 @@ import pytest
 
 PACKAGE = pathlib.Path(__file__).resolve().parent.parent / 'lifting_ros'
 
-_GROUND = {'skeleton', 'camera', 'person', 'body_frame', 'rigid', 'human_model', 'kinematics'}
+_GROUND = {'skeleton', 'camera', 'person', 'body_frame', 'rigid', 'frame_tree', 'human_model',
+           'kinematics'}
 _CORE = _GROUND | {'prior', 'lifting', 'network', 'tracking', 'pipeline', 'drawing', 'view',
                    'video'}
 #: room -> rooms of the project it may import besides itself
@@ -19,6 +20,7 @@ LAW = {
     'person': {'skeleton', 'camera'},
     'body_frame': {'skeleton'},
     'rigid': {'person'},
+    'frame_tree': {'rigid'},
     'human_model': {'skeleton'},
     'kinematics': {'skeleton', 'body_frame', 'human_model'},
     'drawing': {'skeleton', 'camera', 'person'},

@@ -137,7 +137,6 @@ def depth(kind='32FC1', value=2.0, size=(H, W), late=0.0, frame='camera_optical'
             bench.send(bench.depth_infos, info)
         bench.send(bench.depths, msg)
         colour.header.frame_id = 'camera_optical'
-        colour.header.stamp.sec -= int(late)
         bench.send(bench.images, colour)
     return spoil
 
@@ -222,8 +221,8 @@ def test_two_hundred_people(bench):
 
 def test_fifty_subscribers_come_and_go(bench):
     for _ in range(2):
-        made = [bench.node.create_subscription(SkeletonArray, 'pose/skeletons', lambda m: None, 5)
-                for _ in range(50)]
+        made = [bench.node.create_subscription(SkeletonArray, 'pose/skeletons', print, 1,
+                                               raw=True) for _ in range(50)]
         bench.good()
         for subscription in made:
             bench.node.destroy_subscription(subscription)
@@ -282,7 +281,8 @@ def test_compressed_images_good_and_bad(tmp_path):
                                                    qos_profile_sensor_data)
         bench.spin_until(lambda: bench.images.get_subscription_count()
                          and bench.infos.get_subscription_count())
-        bench.info()
+        for _ in range(10):  # discovery is not at the same time on both sides
+            bench.info()
 
         def png(msg):
             picture = np.frombuffer(msg.data, np.uint8).reshape(H, W, 3)

@@ -19,8 +19,8 @@ from test_ros_lifecycle import Managed
 from test_ros_pose_node import Bench  # noqa: F401
 
 from lifting_ros.msg import SkeletonArray
+from lifting_ros.frame_tree import Buffer, NotThere
 from lifting_ros.ros import compat, frames, gravity
-from lifting_ros.ros.frames import Buffer, NotThere
 
 MS = 1_000_000
 
