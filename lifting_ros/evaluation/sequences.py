@@ -140,9 +140,11 @@ def shoot(clip, rng, distance=(2.5, 5.0), pitch=(0.0, 30.0), still=None):
 
 def lift(lifter, shot, batch=32):
     """The lifter on each image by itself: joints (F, 17, 3), covariance (F, 17, 3, 3)."""
-    parts = [lifter.lift(shot.keypoints[i:i + batch], shot.confidence[i:i + batch], shot.camera,
-                         up=shot.up,
-                         keypoint_covariance=shot.told[i:i + batch]) for i in range(0, len(shot.joints), batch)]
+    parts = []
+    for i in range(0, len(shot.joints), batch):
+        part = slice(i, i + batch)
+        parts.append(lifter.lift(shot.keypoints[part], shot.confidence[part], shot.camera,
+                                 up=shot.up, keypoint_covariance=shot.told[part]))
     return (np.concatenate([p.joints for p in parts]),
             np.concatenate([p.covariance for p in parts]))
 

@@ -124,7 +124,7 @@ def combine(image, place, away, limit):
     """
     away = away[:, None]
     sigma = 0.10 + 0.5 * away
-    near = 0.5 * np.minimum((image / sigma) ** 2, 25)
+    near = np.where(away < 0.35, 0.5 * np.minimum((image / sigma) ** 2, 25), 0)
     alone = limit * image / (1 + away) / 1.2
     return np.where(np.isfinite(place), np.maximum(place, -1) + near, alone)
 

@@ -245,6 +245,7 @@ class FilterBank:
             usual = (1 + share ** 2 + (1 - share) ** 2)[..., 0] * _WHITE[_CALM].T[:, None]
             found = np.stack((np.median(along ** 2 / (usual[0] * s), 1),
                               np.median(across / (usual[1] * t), 1)), -1)
+            known &= np.isfinite(found).all(1)
             self._learnt[rows] += known
             rate = 1 / np.minimum(self._learnt[rows] + 3, self.options.memory)
             rate = np.where(known, rate, 0)[:, None]
@@ -261,7 +262,7 @@ class FilterBank:
         self._v[rows], self._pv[rows] = velocity, 0
         self._vv[rows] = self.options.speed ** 2 * _EYE
         self.moving[rows] = 0.5
-        self._past[:, rows] = np.nan
+        self._past[:, rows] = self._gap[:, rows] = np.nan
         self._combine()
 
     def carry(self, rows, dt):

@@ -18,6 +18,8 @@ _KINDS = ('walk', 'reach', 'bend_lift', 'bend_reach', 'squat_kneel', 'gesture', 
           'exercise', 'run')
 #: A joint that moves so much about the pelvis in a frame (m) is a fault of the recording.
 _JUMP = 0.4
+#: m/s, a pelvis that is faster is on its way somewhere.
+_WALK = 0.4
 
 
 def clips(poses):
@@ -63,6 +65,9 @@ def fit(poses, seed=0):
             a, b = np.exp(p)
             gaps = []
             for t, (m, v) in zip(times, data, strict=True):
+                if j == PELVIS:     # how long a walk lasts, not how long somebody sways
+                    walks = np.linalg.norm(v[:, j], axis=1) > _WALK
+                    m, v = m[walks], v[walks]
                 best = (m[:, j] * v[:, j]).sum() / (v[:, j] ** 2).sum()
                 rest = ((m[:, j] - best * v[:, j]) ** 2).mean()
                 gaps += [np.log(rest / variance(t, a, b)), 2 * (best - gain(t, b)) / t]

@@ -1,0 +1,292 @@
+"""Scenes of several people who walk and hide each other, of known truth, for the tracker.
+
+The people are captured ones on bodies of other proportions, sent along paths before a camera at
+rest. What the camera sees is made up: exact projections, with the errors the network makes
+(sequences.py); joints behind another person or a board are hidden; who is hidden for the most
+part is not found; some are missed, for one image or for a second, and some are found where
+nobody is. The real lifter and tracker run on it.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..camera import Camera
+from ..pipeline import keypoint_boxes
+from ..skeleton import BONES, INDEX, NUM_JOINTS, PELVIS
+from .sequences import SIZE, TOLD, clips, noise, other_body, size_of
+
+_BONES = np.array(BONES)
+#: m, how thick bodies are about their bones (by the bone's child), for what is behind them.
+_THICK = np.full(len(_BONES), 0.06)
+for _k, (_child, _) in enumerate(_BONES):
+    if _child in (INDEX['spine'], INDEX['neck'], INDEX['left_hip'], INDEX['right_hip'],
+                  INDEX['left_shoulder'], INDEX['right_shoulder']):
+        _THICK[_k] = 0.14
+    elif _child in (INDEX['nose'], INDEX['head_top']):
+        _THICK[_k] = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Crowd:
+    """A scene.
+
+    Args:
+        name: what happens in it. camera: Camera; up: (3,) against gravity, optical frame.
+        rate: frames/s.
+        people: of each frame (P,) numbers of those in sight, (P, 17, 3) m their joints in the
+            optical frame and (P, 17) which are visible.
+        seen: of each frame (N, 17, 2) px, (N, 17) confidence and (N, 17, 2, 2) px^2 as the
+            network would say; and (N,) whose they are, -1 nobody's.
+        joints, covariance: of each frame what the lifter makes of it, see :func:`lift`.
+    """
+
+    name: str
+    camera: Camera
+    up: np.ndarray
+    rate: float
+    people: list
+    seen: list
+    lifted: list = field(default_factory=list)
+
+
+def _cycle(clip):
+    """Poses of a walk (F, 17, 3) over the origin, headed along x, to be played to and fro."""
+    joints = clip.joints - clip.joints[:, PELVIS:PELVIS + 1] * [1, 1, 0]
+    left = joints[:, INDEX['left_hip']] - joints[:, INDEX['right_hip']]
+    turn = np.pi / 2 - np.unwrap(np.arctan2(left[:, 1], left[:, 0]))
+    c, s, o = np.cos(turn), np.sin(turn), np.zeros(len(turn))
+    r = np.stack((np.stack((c, -s, o), -1), np.stack((s, c, o), -1),
+                  np.stack((o, o, o + 1), -1)), 1)
+    joints = joints @ np.swapaxes(r, 1, 2)
+    return joints - [0, 0, joints[..., 2].min()]
+
+
+def _path(points, speed, pause, rate, frames):
+    """Places (F, 2) m and headings (F,) along points, at a speed, pausing at each (s)."""
+    place, heading = [], []
+    for a, b in zip(points[:-1], points[1:], strict=True):
+        steps = max(int(np.linalg.norm(b - a) / speed * rate), 1)
+        share = np.arange(steps) / steps
+        share = share - 0.1 * np.sin(2 * np.pi * share)     # nobody starts at full speed
+        place += list(a + share[:, None] * (b - a))
+        heading += [np.arctan2(*(b - a)[::-1])] * steps
+        rest = int(pause * rate)
+        place += [b] * rest
+        heading += [heading[-1]] * rest
+    place, heading = np.array(place), np.unwrap(np.array(heading))
+    pad = max(frames - len(place), 0)
+    place = np.concatenate((place, np.repeat(place[-1:], pad, 0)))[:frames]
+    heading = np.concatenate((heading, np.repeat(heading[-1:], pad)))[:frames]
+    # people turn within half a second
+    width = max(int(rate / 2), 1)
+    heading = np.convolve(np.pad(heading, width, mode='edge'), np.ones(width) / width,
+                          'same')[width:-width]
+    return place, heading
+
+
+def _person(cycles, rng, rate, points, speed, pause, frames):
+    """Joints (F, 17, 3) m in the world of one who walks along points."""
+    cycle = cycles[int(rng.integers(len(cycles)))]
+    place, heading = _path([np.asarray(p, float) for p in points], speed, pause, rate, frames)
+    moved = np.linalg.norm(np.diff(place, axis=0, prepend=place[:1]), axis=1)
+    phase = np.cumsum(moved) / 1.2 * rate + rng.uniform(0, len(cycle))   # a walk is 1.2 m/s
+    length = 2 * (len(cycle) - 1)
+    at = np.abs((phase % length) - length / 2)
+    i = np.minimum(at.astype(int), len(cycle) - 2)
+    u = (at - i)[:, None, None]
+    pose = (1 - u) * cycle[i] + u * cycle[i + 1]
+    c, s, o = np.cos(heading), np.sin(heading), np.zeros(frames)
+    r = np.stack((np.stack((c, -s, o), -1), np.stack((s, c, o), -1),
+                  np.stack((o, o, o + 1), -1)), 1)
+    return pose @ np.swapaxes(r, 1, 2) + np.append(place, np.zeros((frames, 1)), 1)[:, None]
+
+
+def _routes(kind, rng, people):
+    """Waypoints of each person, (x ahead of the camera, y to its left) m, speeds and pauses;
+    and boards that hide: (distance, from y, to y).
+    """
+    routes, boards = [], []
+    lanes = 2.6 + np.arange(people) * (4.0 / max(people, 2)) + rng.uniform(0, 0.3, people)
+    lanes = rng.permutation(lanes)
+    for i in range(people):
+        x, speed, pause = lanes[i], rng.uniform(0.8, 1.5), rng.uniform(0, 0.5)
+        wide = 0.36 * x
+        if kind == 'apart':
+            y = (i - (people - 1) / 2) * 1.3
+            points = [(4.2 + rng.uniform(-0.6, 0.6), y + 0.25 * rng.uniform(-1, 1))
+                      for _ in range(20)]
+            speed, pause = 0.7, 0.4
+        elif kind == 'leaving':
+            far = 0.9 * x + 0.8
+            side = 1 if i % 2 else -1
+            away = rng.uniform(0.5, 4.0, 12)
+            points = [(x, side * far)]
+            for k, a in enumerate(away):
+                y = -side * far if k % 2 == 0 else side * far
+                points += [(x, y), (x, y * (1 + a * speed / 2 / far))]
+        else:
+            side = 1 if rng.random() < 0.5 else -1
+            points = [(x + 0.2 * rng.uniform(-1, 1), side * (-1) ** k * wide
+                       * rng.uniform(0.7, 1.0)) for k in range(20)]
+        routes.append((points, speed, pause))
+    if kind == 'hidden':
+        # a board half the way: who walks behind it is out of sight for 0.5 to 3 s
+        width = rng.uniform(0.8, 1.6)
+        boards.append((2.0, -width / 2 * 0.6, width / 2 * 0.6))
+    return routes, boards
+
+
+def make(kind, people, seed, mocap, rate=15.0, seconds=20.0):
+    """A scene.
+
+    Args:
+        kind: 'apart' (nobody hides anybody), 'crossing', 'hidden' (crossing, and behind a
+            board for 0.5 to 3 s) or 'leaving' (crossing, going out of the image and coming
+            back, or not).
+        people: how many. seed: of everything. mocap: folder of the motion capture.
+
+    Returns:
+        Crowd, not yet lifted.
+    """
+    rng = np.random.default_rng([seed, people, sum(map(ord, kind))])
+    frames = int(rate * seconds)
+    walks = [c for c in clips(mocap, rate) if c.kind == 'walk']
+    cycles = [_cycle(other_body(c, rng)) for c in walks for _ in range(2)]
+    routes, boards = _routes(kind, rng, people)
+    world = np.stack([_person(cycles, rng, rate, *r, frames) for r in routes])  # (P, F, 17, 3)
+    grown = rng.normal(1, 0.04, people)
+    world = world * [1, 1, 1]
+    root = world[:, :, PELVIS:PELVIS + 1] * [1, 1, 0]
+    world = root + (world - root) * grown[:, None, None, None]
+    camera = Camera.from_fov(640, 480, 1.1)
+    pitch = np.radians(rng.uniform(0, 15))
+    ahead = np.array([np.cos(pitch), 0, -np.sin(pitch)])
+    right = np.array([0, -1.0, 0])
+    rotation = np.stack((right, np.cross(ahead, right), ahead))
+    eye = np.array([0, 0, 1.0 + 3.5 * np.sin(pitch)])
+    joints = (world - eye) @ rotation.T
+    visible = _visible(joints, camera, boards)
+    return Crowd(f'{kind}, {people} people', camera, rotation[:, 2], rate,
+                 *_observed(joints, visible, camera, rate, rng))
+
+
+def _visible(joints, camera, boards):
+    """Which joints (P, F, 17) are in the image and behind nothing."""
+    pixels = np.nan_to_num(camera.project(joints), nan=-1e4)
+    inside = ((pixels > 0) & (pixels < [camera.width - 1, camera.height - 1])).all(-1)
+    inside &= joints[..., 2] > 0.3
+    for distance, low, high in boards:
+        across = -joints[..., 0] / joints[..., 2] * distance
+        inside &= ~((joints[..., 2] > distance) & (across > low) & (across < high))
+    for i in range(len(joints)):
+        for k in range(len(joints)):
+            if i == k:
+                continue
+            nearer = joints[k, :, PELVIS, 2] < joints[i, :, PELVIS, 2] - 0.1
+            close = np.abs(pixels[i, :, PELVIS, 0] - pixels[k, :, PELVIS, 0]) < 250
+            f = np.flatnonzero(nearer & close)
+            if len(f):
+                a, b = pixels[k, f][:, _BONES[:, 0]], pixels[k, f][:, _BONES[:, 1]]
+                away = _from_segments(pixels[i, f], a, b)              # (f, 17, bones)
+                thick = camera.focal * _THICK / joints[k, f, PELVIS, 2][:, None]
+                inside[i, f] &= ~(away < thick[:, None]).any(-1)
+    return inside
+
+
+def _from_segments(p, a, b):
+    """Distances of points (F, J, 2) from segments (F, B, 2): (F, J, B)."""
+    line = (b - a)[:, None]
+    u = ((p[:, :, None] - a[:, None]) * line).sum(-1) / np.maximum((line ** 2).sum(-1), 1e-9)
+    return np.linalg.norm(p[:, :, None] - a[:, None] - np.clip(u, 0, 1)[..., None] * line,
+                          axis=-1)
+
+
+def _observed(joints, visible, camera, rate, rng):
+    """People in sight and what the network would say of them, frame by frame."""
+    count, frames = joints.shape[:2]
+    pixels = camera.project(joints)
+    size = np.nan_to_num(size_of(pixels), nan=SIZE)
+    errors = np.stack([noise(frames, rate, rng) for _ in range(count)])
+    share = visible.mean(-1)
+    # chance of being found, by the share that is seen; a second is missed now and then
+    chance = np.clip((share - 0.2) / 0.25, 0, 1) * 0.98
+    missed = np.zeros((count, frames), bool)
+    for i in range(count):
+        for f in np.flatnonzero(rng.random(frames) < 0.03 / rate):
+            missed[i, f:f + int(rate)] = True
+    found = (rng.random((count, frames)) < chance) & ~missed
+    people, seen, ghost = [], [], None
+    for f in range(frames):
+        there = np.flatnonzero(visible[:, f].sum(-1) >= 5)
+        people.append((there, joints[there, f], visible[there, f]))
+        rows = []
+        for i in np.flatnonzero(found[:, f]):
+            scale = size[i, f] / SIZE
+            hidden = ~visible[i, f]
+            # what is hidden is put somewhere near, and the network is not sure of it
+            wrong = np.where(hidden, 4.0, 1.0)[:, None]
+            xy = pixels[i, f] + scale * wrong * errors[i, f]
+            confidence = np.where(hidden, rng.uniform(0.02, 0.2, NUM_JOINTS),
+                                  np.clip(rng.normal(0.52, 0.08, NUM_JOINTS), 0.2, 0.9))
+            outside = ~np.isfinite(xy).all(-1)
+            xy[outside], confidence[outside] = 0.0, 0.0
+            rows.append((xy, confidence, (scale * wrong[:, 0] * TOLD) ** 2, i))
+        ghost = _ghost(ghost, pixels, f, camera, rate, rng)
+        if ghost is not None:
+            rows.append(ghost[1:])
+        seen.append(tuple(np.array(x) for x in zip(*rows, strict=True)) if rows else (
+            np.zeros((0, NUM_JOINTS, 2)), np.zeros((0, NUM_JOINTS)), np.zeros((0, NUM_JOINTS)),
+            np.zeros(0, int)))
+    return people, seen
+
+
+def _ghost(ghost, pixels, f, camera, rate, rng):
+    """Somebody found where nobody is, for some images: (images left, xy, confidence, var, -1)."""
+    if ghost is not None:
+        left, xy, confidence, var, who = ghost
+        return None if left <= 1 else (left - 1, xy + rng.normal(0, 2, xy.shape),
+                                       confidence, var, who)
+    if rng.random() > 0.1 / rate:
+        return None
+    shape = pixels[int(rng.integers(len(pixels))), f]
+    shape = (shape - shape[PELVIS]) * rng.uniform(0.5, 1.0)
+    if not np.isfinite(shape).all():
+        return None
+    xy = shape + rng.uniform([80, 150], [camera.width - 80, camera.height - 100])
+    return (1 + int(rng.exponential(3)), xy + rng.normal(0, 8, xy.shape),
+            rng.uniform(0.05, 0.45, NUM_JOINTS), np.full(NUM_JOINTS, 100.0), -1)
+
+
+def lift(crowd, lifter, batch=32):
+    """Run the lifter on all that was seen; fills ``crowd.lifted`` with a Lifted-like tuple
+    (joints, covariance, source, scale_source, log_likelihood) a frame.
+    """
+    xy, confidence, var, _ = (np.concatenate(x) for x in zip(*crowd.seen, strict=True))
+    told = var[..., None, None] * np.eye(2)
+    parts = [lifter.lift(xy[i:i + batch], confidence[i:i + batch], crowd.camera, up=crowd.up,
+                         keypoint_covariance=told[i:i + batch])
+             for i in range(0, len(xy), batch)]
+    whole = [np.concatenate([getattr(p, name) for p in parts]) for name in
+             ('joints', 'covariance', 'source', 'scale_source', 'log_likelihood')]
+    edges = np.cumsum([len(s[0]) for s in crowd.seen])[:-1]
+    crowd.lifted.clear()
+    crowd.lifted.extend(zip(*(np.split(w, edges) for w in whole), strict=True))
+
+
+def observation(crowd, f):
+    """Frame f as the tracker takes it: :class:`~lifting_ros.tracking.Observation`."""
+    from ..tracking import Observation
+    xy, confidence, var, _ = crowd.seen[f]
+    joints, covariance, source, scale, fit = crowd.lifted[f]
+    return Observation(
+        confidence=confidence.mean(-1), box=keypoint_boxes(xy, confidence), keypoints=xy,
+        keypoint_confidence=confidence, keypoint_covariance=var[..., None, None] * np.eye(2),
+        joints=joints, covariance=covariance, source=source, scale_source=scale,
+        log_likelihood=fit, image_size=(crowd.camera.width, crowd.camera.height))
+
+
+def truth_boxes(crowd, f):
+    """Numbers (P,) and boxes (P, 4) px of the people in sight in frame f, of what is visible."""
+    who, joints, visible = crowd.people[f]
+    return who, keypoint_boxes(crowd.camera.project(joints), visible.astype(float))

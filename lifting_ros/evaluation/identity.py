@@ -1,0 +1,183 @@
+"""``lifting-ros eval identity``: IDF1 and HOTA of the tracker, beside boxes matched by overlap."""
+
+import contextlib
+import io
+import json
+import time
+
+import numpy as np
+
+from ..tracking import Tracker, TrackerOptions
+from ..tracking.association import box_iou, match
+
+#: kind of scene, people, seeds
+SCENES = (('apart', 4, (1,)), ('crossing', 2, (1, 2)), ('crossing', 3, (1, 2)),
+          ('crossing', 4, (1, 2)), ('crossing', 6, (1,)), ('hidden', 3, (1, 2)),
+          ('hidden', 5, (1,)), ('leaving', 3, (1, 2)), ('leaving', 5, (1,)))
+
+
+class BoxTracker(Tracker):
+    """The same births, deaths and filters; who is who by the overlap of boxes alone.
+
+    Args:
+        moving: the boxes go on with their velocity in the image (as SORT's), or stay.
+    """
+
+    def __init__(self, options=None, moving=False):
+        super().__init__(options)
+        self.moving = moving
+
+    def _associate(self, o, stamp, fresh):
+        if not self._tracks or not len(o):
+            return []
+        boxes = np.array([t.box_at(stamp) if self.moving else t.person.box
+                          for t in self._tracks])
+        return match(1 - box_iou(boxes, o.box), 0.7)
+
+
+def figures(frames):
+    """IDF1, HOTA and more by trackeval.
+
+    Args:
+        frames: of each image: truth's numbers (P,), boxes (P, 4), the tracker's names (N,)
+            and boxes (N, 4).
+
+    Returns:
+        dict of hota, assa, deta, idf1, mota in percent, switches, ids, people.
+    """
+    with contextlib.redirect_stdout(io.StringIO()):     # it tells of data sets it has not
+        from trackeval.metrics import CLEAR, HOTA, Identity
+        numbers = {n: i for i, n in enumerate(sorted({int(n) for f in frames for n in f[0]}))}
+        names = {n: i for i, n in enumerate(sorted({n for f in frames for n in f[2]}))}
+        data = {'num_gt_ids': len(numbers), 'num_tracker_ids': len(names),
+                'num_timesteps': len(frames),
+                'num_gt_dets': sum(len(f[0]) for f in frames),
+                'num_tracker_dets': sum(len(f[2]) for f in frames),
+                'gt_ids': [np.array([numbers[int(n)] for n in f[0]], int) for f in frames],
+                'tracker_ids': [np.array([names[n] for n in f[2]], int) for f in frames],
+                'similarity_scores': [box_iou(np.reshape(f[1], (-1, 4)),
+                                              np.reshape(f[3], (-1, 4))) for f in frames]}
+        quiet = {'PRINT_CONFIG': False, 'THRESHOLD': 0.5}
+        hota = HOTA().eval_sequence(data)
+        identity = Identity(quiet).eval_sequence(data)
+        clear = CLEAR(quiet).eval_sequence(data)
+    return {'idf1': 100 * float(identity['IDF1']), 'hota': 100 * float(np.mean(hota['HOTA'])),
+            'assa': 100 * float(np.mean(hota['AssA'])),
+            'deta': 100 * float(np.mean(hota['DetA'])), 'mota': 100 * float(clear['MOTA']),
+            'switches': int(clear['IDSW']), 'ids': len(names), 'people': len(numbers)}
+
+
+def follow(tracker, crowd):
+    """Run a tracker over a scene; returns what :func:`figures` takes, and seconds an image."""
+    from .crowds import observation, truth_boxes
+    frames, spent = [], 0.0
+    for f in range(len(crowd.seen)):
+        o = observation(crowd, f)
+        begin = time.process_time()
+        people = [p for p in tracker.update(o, 1.0 + f / crowd.rate) if p.matched]
+        spent += time.process_time() - begin
+        who, boxes = truth_boxes(crowd, f)
+        frames.append((who, boxes, [p.id for p in people], [p.box for p in people]))
+    return frames, spent / len(crowd.seen)
+
+
+def trackers():
+    """Name -> a new tracker of each kind in the table."""
+    return {'this tracker': Tracker(TrackerOptions()),
+            'boxes by overlap': BoxTracker(TrackerOptions()),
+            'moving boxes by overlap': BoxTracker(TrackerOptions(), moving=True)}
+
+
+def join(parts):
+    """Frames of several scenes as one sequence, nobody of one being anybody of another."""
+    out = []
+    for k, frames in enumerate(parts):
+        out += [([1000 * k + int(n) for n in who], boxes, [f'{k}{n}' for n in names], found)
+                for who, boxes, names, found in frames]
+    return out
+
+
+def show(rows):
+    """The table as text."""
+    columns = ('idf1', 'hota', 'assa', 'deta', 'mota', 'switches', 'ids', 'people', 'ms')
+    lines = [' ' * 46 + ''.join(f'{c:>10}' for c in columns)]
+    for scene, tracker, row in rows:
+        lines.append(f'{scene:<22}{tracker:<24}' + ''.join(
+            f'{row[c]:>10.1f}' if isinstance(row.get(c), float) else f'{row.get(c, "-"):>10}'
+            for c in columns))
+    return '\n'.join(lines)
+
+
+def add_arguments(parser):
+    """Arguments of the command."""
+    parser.add_argument('--mocap', default='../shared/data/mocap',
+                        help='folder of motion capture (%(default)s)')
+    parser.add_argument('--seconds', type=float, default=20.0, help='of each scene')
+    parser.add_argument('--film', help='folder of a rendered film (see --make-film), through '
+                        'the whole pipeline, instead of the scenes')
+    parser.add_argument('--make-film', metavar='FOLDER', help='render three people who cross '
+                        '(needs requirements/render.txt)')
+    parser.add_argument('--json', help='write the table here')
+
+
+def run(args):
+    """Run the command; returns the exit status."""
+    if args.make_film:
+        from .films import make
+        make('crossing', args.make_film, args.mocap)
+        return 0
+    rows = _film(args.film) if args.film else _scenes(args)
+    print(show(rows))
+    if args.json:
+        with open(args.json, 'w') as f:
+            json.dump(rows, f, indent=1)
+    return 0
+
+
+def _scenes(args):
+    from ..lifting import Lifter
+    from . import crowds
+    lifter, done = Lifter.from_pretrained(), {}
+    for kind, people, seeds in SCENES:
+        for seed in seeds:
+            crowd = crowds.make(kind, people, seed, args.mocap, seconds=args.seconds)
+            crowds.lift(crowd, lifter)
+            for name, tracker in trackers().items():
+                frames, spent = follow(tracker, crowd)
+                done.setdefault((kind, people, name), []).append((frames, spent))
+    rows = []
+    for (kind, people, name), parts in done.items():
+        row = figures(join([p[0] for p in parts]))
+        rows.append((f'{kind}, {people}', name, row | {'ms': 1e3 * parts[0][1]}))
+    for kind in dict.fromkeys(k for k, _, _ in SCENES):
+        for name in trackers():
+            every = [f for (k, _, n), parts in done.items() if (k, n) == (kind, name)
+                     for f, _ in parts]
+            rows.append((f'{kind}, all', name, figures(join(every))))
+    return rows
+
+
+def _film(folder):
+    """A rendered film through the whole pipeline."""
+    from pathlib import Path
+
+    import cv2
+
+    from ..camera import Camera
+    from ..pipeline import Pipeline, keypoint_boxes
+    truth = np.load(Path(folder) / 'truth.npz', allow_pickle=False)
+    camera = Camera(truth['K'], *(int(n) for n in truth['size']))
+    pipeline, rows = Pipeline.from_pretrained(), []
+    for name, tracker in trackers().items():
+        pipeline.tracker, frames = tracker, []
+        pipeline.reset()
+        for f in range(len(truth['joints'])):
+            image = cv2.imread(str(Path(folder) / f'{f:04d}.jpg'))
+            people = [p for p in pipeline(image, camera, f / float(truth['fps']), truth['up'])
+                      if p.matched]
+            there = np.flatnonzero(truth['visible'][f].sum(-1) >= 5)
+            boxes = keypoint_boxes(truth['keypoints'][f][there],
+                                   truth['visible'][f][there].astype(float))
+            frames.append((there, boxes, [p.id for p in people], [p.box for p in people]))
+        rows.append(('film', name, figures(frames)))
+    return rows
