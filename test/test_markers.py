@@ -5,13 +5,13 @@ import ros_support  # noqa: F401
 import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
-from rclpy.serialization import serialize_message
+from rclpy.serialization import deserialize_message, serialize_message
 from scipy.spatial.transform import Rotation
 from std_msgs.msg import Header
-from visualization_msgs.msg import Marker
+from visualization_msgs.msg import Marker, MarkerArray
 
 from lifting_ros.person import Person, Source
-from lifting_ros.ros import markers
+from lifting_ros.ros import markers, shapes
 from lifting_ros.skeleton import BONES, INDEX
 
 
@@ -95,7 +95,7 @@ def test_every_part_is_where_it_belongs(rng):
 def test_quaternions_of_all_rotations(rng):
     turns = np.concatenate((Rotation.random(200, rng).as_matrix(),
                             Rotation.from_rotvec(np.pi * np.eye(3)).as_matrix(), [np.eye(3)]))
-    q = markers.quaternions(turns)
+    q = shapes.quaternions(turns)
     assert np.allclose(Rotation.from_quat(q).as_matrix(), turns, atol=1e-9)
 
 
@@ -148,6 +148,35 @@ def test_what_becomes_unknown_or_unwanted_is_deleted(rng):
     p.joints = np.full((17, 3), np.nan)
     viewer.take(m.update([p], header(0.4), 0.5, sigmas=1.0))
     assert not viewer.shown
+
+
+def test_bytes_say_what_the_messages_would(rng):
+    """Two instances, one with bytes: people come and go, become unknown, change places."""
+    slow, fast, kinds = markers.Markers(), markers.Markers(), []
+    crowd = [person(rng, n * 5) for n in 'abc']
+    for n in range(30):
+        for p in crowd:
+            p.joints = p.joints + 0.01 * rng.normal(size=(17, 3))
+            p.velocity, p.confidence = rng.normal(size=(17, 3)), float(rng.uniform(0.1, 0.99))
+            p.keypoint_confidence = rng.uniform(0, 1, 17)
+        here = crowd[:2] if 10 <= n < 14 else crowd
+        if n == 20:
+            crowd[1].covariance[4] = np.nan
+        if n == 24:
+            crowd[0].velocity = np.full((17, 3), np.nan)
+        here = [here[i] for i in rng.permutation(len(here))]
+        h = Header(frame_id='odom' if n > 26 else 'eye', stamp=Time(sec=100 + n // 10,
+                                                                    nanosec=n % 10 * 10**8))
+        want = slow.update(here, h, 0.5, sigmas=1.0 if n < 28 else 0.0)
+        got = fast.render(here, h, 0.5, sigmas=1.0 if n < 28 else 0.0)
+        kinds.append(isinstance(got, bytes))
+        if not kinds[-1]:
+            got = serialize_message(got)
+        assert deserialize_message(got, MarkerArray) == deserialize_message(
+            serialize_message(want), MarkerArray), n
+    assert kinds.count(True) >= 15 and not kinds[0] and not kinds[10]
+    assert keys(fast.clear(header(1.0)), Marker.DELETE) == keys(slow.clear(header(1.0)),
+                                                                Marker.DELETE)
 
 
 def test_slow_images_do_not_blink(rng):

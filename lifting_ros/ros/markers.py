@@ -11,92 +11,79 @@ from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
 from ..drawing import bone_colour
-from ..person import Source
 from ..skeleton import BONES, HEAD_TOP, INDEX, JOINTS, NECK, NUM_JOINTS, PELVIS
+from .shapes import arrows, ellipsoids, trust
+from .template import Marks, Template
 
 BONE, JOINT, LABEL, VELOCITY, ELLIPSOID = ('bones', 'joints', 'labels', 'velocities',
                                            'ellipsoids')
-#: Joints whose velocity is drawn, and over how long: an arrow ends where the joint would be.
+#: Joints whose velocity is drawn.
 MOVING = (PELVIS, HEAD_TOP, *(INDEX[s + n] for s in ('left_', 'right_')
                               for n in ('elbow', 'wrist', 'knee', 'ankle')))
-AHEAD = 0.4           # s
 _FAINTEST = 0.2       # opacity of what is not trusted at all
-_LONGEST = 1.5        # m; an ellipsoid or arrow is never drawn larger
 _COLOURS = np.array([bone_colour(j)[::-1] for j in range(NUM_JOINTS)]) / 255  # r g b
+_MOVING = np.array(MOVING)
 _CHILDREN = [child for child, _ in BONES]
 
 
-def trust(people):
-    """How far the joints may be trusted: (N, 17) in 0..1.
+class _Drawing:
+    """The people of an image as arrays, and a key of everything in them that is no number."""
 
-    A joint that is seen: its confidence in the image, doubled. One that is not, 0.2. A person that
-    is only predicted: half of that.
-    """
-    if not people:
-        return np.zeros((0, NUM_JOINTS))
-    seen = 2 * np.array([p.keypoint_confidence for p in people], dtype=np.float64)
-    source = np.array([p.source for p in people])
-    hidden = (source == Source.LIFTED) | (source == Source.PREDICTED) | (seen <= 0)
-    out = np.where(hidden, 0.2, np.clip(seen, 0.2, 1.0))
-    return out * np.array([1.0 if p.matched else 0.5 for p in people])[:, None]
+    def __init__(self, people, sigmas, velocities):
+        # the order of people in the answers changes with their confidence; here it must not
+        people = sorted((p for p in people if np.isfinite(p.joints).all()), key=lambda p: p.id)
+        n = len(people)
+        self.names = [p.id for p in people]
+        self.texts = [f'{p.id} {p.confidence:.2f}' for p in people]
+        self.joints = np.array([p.joints for p in people], dtype=np.float64).reshape(
+            n, NUM_JOINTS, 3)
+        self.alpha = _FAINTEST + (1 - _FAINTEST) * trust(people)
+        self.faint = 0.25 * self.alpha
+        up = self.joints[:, HEAD_TOP] - self.joints[:, NECK]
+        self.tops = self.joints[:, HEAD_TOP] + 0.15 * up / np.maximum(
+            np.sqrt((up * up).sum(1, keepdims=True)), 1e-6)
+        self.moving = np.zeros(n, bool)
+        self.lines = np.zeros((n, 6 * len(MOVING), 3))
+        self.visible = np.zeros((n, NUM_JOINTS), bool)
+        self.axes = np.zeros((n, NUM_JOINTS, 7))
+        if velocities and n:
+            speed = np.array([p.velocity for p in people], dtype=np.float64)
+            self.moving = np.isfinite(speed).all(axis=(1, 2))
+            self.lines = arrows(self.joints[:, _MOVING], speed[:, _MOVING]).reshape(n, -1, 3)
+        if sigmas > 0 and n:
+            self.axes[..., :3], self.axes[..., 3:] = ellipsoids(
+                np.array([p.covariance for p in people]), sigmas)
+            self.visible = np.isfinite(self.axes[..., 0])
+        self.key = (tuple(self.names), tuple(len(t) for t in self.texts), self.moving.tobytes(),
+                    self.visible.tobytes())
+
+    def values(self):
+        """All numbers in one row, in the order of :meth:`marks`."""
+        return np.concatenate([a.ravel() for a in (
+            self.joints, self.alpha, self.tops, self.lines[self.moving],
+            self.axes[self.visible], self.faint[self.visible])])
+
+    def rows(self):
+        """For each person what :meth:`_Shown.update` takes, as lists."""
+        return zip(self.joints.tolist(), self.alpha.tolist(), self.tops.tolist(), self.texts,
+                   _or_none(self.lines.tolist(), self.moving),
+                   [_or_none(axes, seen) for axes, seen in zip(self.axes.tolist(), self.visible)],
+                   self.faint.tolist())
+
+    def marks(self, marks):
+        """As :meth:`rows`, with marks in the place of the numbers."""
+        n = len(self.names)
+        joints, alpha = marks.array(*self.joints.shape), marks.array(*self.alpha.shape)
+        tops = marks.array(*self.tops.shape)
+        lines = [marks.array(*self.lines.shape[1:]) if moving else None for moving in self.moving]
+        axes = [[marks.array(7) if seen else None for seen in row] for row in self.visible]
+        faint = [[marks.number() if seen else None for seen in row] for row in self.visible]
+        texts = [marks.text(len(t)) for t in self.texts]
+        return zip(joints, alpha, tops, texts, lines, axes, faint) if n else ()
 
 
-def quaternions(rotation):
-    """(..., 4) unit quaternions x y z w of rotations (..., 3, 3)."""
-    r = np.asarray(rotation)
-    xx, yy, zz = r[..., 0, 0], r[..., 1, 1], r[..., 2, 2]
-    # squares of four times each component; the largest one is the safe divisor
-    squares = np.stack((1 + xx - yy - zz, 1 - xx + yy - zz, 1 - xx - yy + zz, 1 + xx + yy + zz),
-                       axis=-1)
-    a, b, c = (r[..., 2, 1] - r[..., 1, 2], r[..., 0, 2] - r[..., 2, 0],
-               r[..., 1, 0] - r[..., 0, 1])
-    d, e, f = (r[..., 1, 0] + r[..., 0, 1], r[..., 0, 2] + r[..., 2, 0],
-               r[..., 2, 1] + r[..., 1, 2])
-    sx, sy, sz, sw = np.moveaxis(squares, -1, 0)
-    rows = np.stack((np.stack((sx, d, e, a), -1), np.stack((d, sy, f, b), -1),
-                     np.stack((e, f, sz, c), -1), np.stack((a, b, c, sw), -1)), axis=-2)
-    best = squares.argmax(-1)[..., None, None]
-    row = np.take_along_axis(rows, best, axis=-2)[..., 0, :]
-    return row / np.linalg.norm(row, axis=-1, keepdims=True)
-
-
-def ellipsoids(covariance, sigmas):
-    """Axes of the ellipsoids of covariances.
-
-    Args:
-        covariance: (..., 3, 3) m^2; NaN where unknown.
-        sigmas: standard deviations that the half axes are long.
-
-    Returns:
-        diameters (..., 3) m, at least 1 mm; quaternions (..., 4); NaN where unknown.
-    """
-    covariance = np.asarray(covariance, dtype=np.float64)
-    known = np.isfinite(covariance).all(axis=(-1, -2))
-    values, vectors = np.linalg.eigh(np.where(known[..., None, None], covariance, 0.0))
-    vectors[..., 0] *= np.sign(np.linalg.det(vectors))[..., None]  # a rotation, no reflection
-    size = np.clip(2 * sigmas * np.sqrt(np.maximum(values, 0)), 0.001, _LONGEST)
-    q = quaternions(vectors)
-    return np.where(known[..., None], size, np.nan), np.where(known[..., None], q, np.nan)
-
-
-def arrows(joints, velocity):
-    """Arrows of lines: a shaft, and two barbs at its end.
-
-    Args:
-        joints: (..., 3) m; velocity: (..., 3) m/s.
-
-    Returns:
-        (..., 6, 3) m: three segments; of no length where a velocity is unknown.
-    """
-    shaft = AHEAD * np.asarray(velocity, dtype=np.float64)
-    shaft = np.where(np.isfinite(shaft).all(-1, keepdims=True), shaft, 0.0)
-    length = np.linalg.norm(shaft, axis=-1, keepdims=True)
-    shaft = shaft * np.minimum(1.0, _LONGEST / np.maximum(length, 1e-9))
-    across = np.cross(shaft, [0.0, 0, 1])
-    level = np.linalg.norm(across, axis=-1, keepdims=True) < 0.1 * length
-    across = np.where(level, np.cross(shaft, [0.0, 1, 0]), across)
-    end, barb = joints + shaft, joints + 0.8 * shaft
-    return np.stack((joints, end, end, barb + 0.12 * across, end, barb - 0.12 * across), axis=-2)
+def _or_none(values, known):
+    return [v if k else None for v, k in zip(values, known)]
 
 
 class Markers:
@@ -110,6 +97,7 @@ class Markers:
         """Start with nobody on display."""
         self._shown = {}  # id of a person -> _Shown
         self._next, self._stamp, self._pause = 0, None, 0.0
+        self._key, self._template = None, None
 
     def update(self, people, header, lifetime, sigmas=0.0, velocities=True):
         """Markers of the people of an image, and the deletion of those no longer there.
@@ -127,38 +115,54 @@ class Markers:
             MarkerArray: for each person bones (LINE_LIST), joints (SPHERE_LIST), a label, arrows
             (LINE_LIST) where its velocity is known, and ellipsoids (SPHERE) where asked for.
         """
-        people = [p for p in people if np.isfinite(p.joints).all()]
-        lifetime = max(lifetime, 3 * self._interval(header.stamp))
-        out, shown = [], {}
-        if people:
-            joints = np.array([p.joints for p in people], dtype=np.float64)
-            alpha = _FAINTEST + (1 - _FAINTEST) * trust(people)
-            up = joints[:, HEAD_TOP] - joints[:, NECK]
-            tops = joints[:, HEAD_TOP] + 0.15 * up / np.maximum(
-                np.linalg.norm(up, axis=1, keepdims=True), 1e-6)
-            lines, axes = [None] * len(people), [None] * len(people)
-            if velocities:
-                speed = np.array([p.velocity for p in people], dtype=np.float64)
-                known = np.isfinite(speed).all(axis=(1, 2))
-                moving = list(MOVING)
-                drawn = arrows(joints[:, moving], speed[:, moving]).reshape(len(people), -1, 3)
-                lines = [line if good else None for line, good in zip(drawn.tolist(), known)]
-            if sigmas > 0:
-                size, turn = ellipsoids(np.array([p.covariance for p in people]), sigmas)
-                axes = np.concatenate((size, turn), axis=-1).tolist()
-            for i, (spots, person) in enumerate(zip(joints.tolist(), people)):
-                figure = self._shown.get(person.id)
-                if figure is None:
-                    figure, self._next = _Shown(self._next), (self._next + 1) % 2**26
-                shown[person.id] = figure
-                text = f'{person.id} {person.confidence:.2f}'
-                out += figure.update(header, lifetime, spots, alpha[i].tolist(), tops[i].tolist(),
-                                     text, lines[i], axes[i])
-        for name, figure in self._shown.items():
-            if name not in shown:
-                out += figure.delete(header)
+        drawing = _Drawing(people, sigmas, velocities)
+        return self._array(drawing, header, self._lifetime(header, lifetime))
+
+    def render(self, people, header, lifetime, sigmas=0.0, velocities=True):
+        """As :meth:`update`, but bytes wherever nothing but numbers changed since the last call.
+
+        rclpy publishes either; bytes cost a tenth.
+        """
+        drawing = _Drawing(people, sigmas, velocities)
+        lifetime = self._lifetime(header, lifetime)
+        if (header.frame_id, lifetime, drawing.key) != self._key or self._template is False:
+            return self._array(drawing, header, lifetime)
+        if self._template is None:
+            marks = Marks()
+            try:
+                message = self._fill(drawing.names, drawing.marks(marks),
+                                     marks.header(header.frame_id), lifetime)
+                self._template = Template(MarkerArray(markers=message), marks)
+            except ValueError:
+                self._template = False
+                return self._array(drawing, header, lifetime)
+        return self._template.fill(header.stamp, drawing.values(),
+                                   [text.encode() for text in drawing.texts])
+
+    def _array(self, drawing, header, lifetime):
+        key = (header.frame_id, lifetime, drawing.key)
+        if key != self._key:
+            self._key, self._template = key, None
+        shown = {}
+        for name in drawing.names:
+            figure = self._shown.get(name)
+            if figure is None:
+                figure, self._next = _Shown(self._next), (self._next + 1) % 2**26
+            shown[name] = figure
+        gone = [m for name, figure in self._shown.items() if name not in shown
+                for m in figure.delete(header)]
         self._shown = shown
-        return MarkerArray(markers=out)
+        return MarkerArray(markers=self._fill(drawing.names, drawing.rows(), header, lifetime)
+                           + gone)
+
+    def _fill(self, names, rows, header, lifetime):
+        return [m for name, row in zip(names, rows)
+                for m in self._shown[name].update(header, lifetime, *row)]
+
+    def _lifetime(self, header, least):
+        """Seconds; in steps, for it is no number that changes with every image."""
+        needed = 3 * self._interval(header.stamp)
+        return least if needed <= least else float(np.ceil(2 * needed) / 2)
 
     def _interval(self, stamp):
         """Seconds between images, lately."""
@@ -202,7 +206,7 @@ class _Shown:
         m.scale.x = m.scale.y = m.scale.z = size
         return m
 
-    def update(self, header, lifetime, spots, alpha, top, text, lines, axes):
+    def update(self, header, lifetime, spots, alpha, top, text, lines, axes, faint):
         """Return the list of markers, those to delete among them."""
         _place(self._points, spots)
         for colour, a in zip(self._colours, alpha):
@@ -217,11 +221,8 @@ class _Shown:
             self._arrows = None
         sec, nanosec = int(lifetime), int(1e9 * (lifetime - int(lifetime)))
         deleted = []
-        if axes is not None:
-            deleted = self._ellipsoid_markers(header, spots, alpha, axes, out)
-        elif self._ellipsoids is not None:
-            deleted = [self._gone(header, self._ellipsoids[j]) for j in sorted(self._visible)]
-            self._ellipsoids, self._visible = None, set()
+        if self._visible or any(a is not None for a in axes):
+            deleted = self._ellipsoid_markers(header, spots, axes, faint, out)
         for m in out:
             m.header, m.lifetime.sec, m.lifetime.nanosec = header, sec, nanosec
         return out + deleted
@@ -234,7 +235,7 @@ class _Shown:
         _place(self._arrows.points, lines)
         return self._arrows
 
-    def _ellipsoid_markers(self, header, spots, alpha, axes, out):
+    def _ellipsoid_markers(self, header, spots, axes, faint, out):
         if self._ellipsoids is None:
             self._ellipsoids = []
             for j in range(NUM_JOINTS):
@@ -242,15 +243,14 @@ class _Shown:
                 m.color.r, m.color.g, m.color.b = _COLOURS[j].tolist()
                 self._ellipsoids.append(m)
         visible = set()
-        for j, (m, spot, (sx, sy, sz, qx, qy, qz, qw), a) in enumerate(
-                zip(self._ellipsoids, spots, axes, alpha)):
-            if sx != sx:   # NaN: not known
+        for j, (m, spot, axis, a) in enumerate(zip(self._ellipsoids, spots, axes, faint)):
+            if axis is None:
                 continue
             visible.add(j)
             p, q, s = m.pose.position, m.pose.orientation, m.scale
             p.x, p.y, p.z = spot
-            q.x, q.y, q.z, q.w = qx, qy, qz, qw
-            s.x, s.y, s.z, m.color.a = sx, sy, sz, 0.25 * a
+            s.x, s.y, s.z, q.x, q.y, q.z, q.w = axis
+            m.color.a = a
             out.append(m)
         gone = self._visible - visible
         self._visible = visible

@@ -112,7 +112,7 @@ class Outputs:
     def _show_markers(self, answer):
         if self._marker_out.get_subscription_count():
             values = self._values()
-            self._marker_out.publish(self._markers.update(
+            self._marker_out.publish(self._markers.render(
                 answer.people, answer.header, values['marker_lifetime'], values['ellipsoids']))
             self._shown = answer.header
 

@@ -1,0 +1,171 @@
+"""What tracking, frames, REP-155 and markers cost per image: CPU time, with somebody listening.
+
+Run as a process by ``lifting-ros bench outputs``; prints one line of JSON.
+"""
+
+import argparse
+import contextlib
+import importlib
+import json
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import rclpy
+from rclpy.executors import ExternalShutdownException
+from std_msgs.msg import Header
+from visualization_msgs.msg import MarkerArray
+
+from ..msg import SkeletonArray
+from ..person import Source
+from ..tracking import Observation, Tracker, TrackerOptions
+from . import compat, hri, qos
+from .conversions import to_array
+from .markers import Markers
+from .source_node import clip
+from .transforms import Transforms
+
+_TOPICS = ('/humans/', '/tf', '/cost/')
+
+
+def observations(people, frames, seed=0):
+    """Yield an Observation per frame: copies of the clip's person, side by side, with noise."""
+    rng = np.random.default_rng(seed)
+    with np.load(clip()[1], allow_pickle=False) as data:
+        joints, k = data['joints'].astype(float), data['K']
+    size = (people,)
+    for n in range(frames):
+        # to and fro, lest somebody jumps where the clip begins again
+        turn = n % (2 * len(joints) - 2)
+        true = joints[turn if turn < len(joints) else 2 * len(joints) - 2 - turn]
+        spots = true + np.array([[1.2 * (i - (people - 1) / 2), 0, 2.0] for i in range(people)]
+                                )[:, None]
+        ray = spots / np.linalg.norm(spots, axis=-1, keepdims=True)
+        cov = 0.02**2 * np.eye(3) + 0.1**2 * ray[..., :, None] * ray[..., None, :]
+        pixels = (spots @ k.T)[..., :2] / spots[..., 2:]
+        yield Observation(
+            confidence=np.full(size, 0.8), box=np.concatenate((pixels.min(1), pixels.max(1)), 1),
+            keypoints=pixels + rng.normal(size=pixels.shape),
+            keypoint_confidence=rng.uniform(0.4, 0.9, (people, 17)),
+            keypoint_covariance=np.tile(2.0 * np.eye(2), (people, 17, 1, 1)),
+            joints=spots + 0.02 * rng.normal(size=spots.shape), covariance=cov,
+            source=np.full((people, 17), Source.OBSERVED, np.uint8),
+            scale_source=np.ones(size, int), log_likelihood=np.zeros(size))
+
+
+def listen():
+    """Subscribe to everything that is measured, for ever."""
+    node, taken = rclpy.create_node('listener'), set()
+    while rclpy.ok():
+        for topic, kinds in node.get_topic_names_and_types():
+            if topic not in taken and topic.startswith(_TOPICS):
+                package, _, name = kinds[0].split('/')
+                kind = getattr(importlib.import_module(f'{package}.msg'), name)
+                node.create_subscription(kind, topic, lambda data: None, 10, raw=True)
+                taken.add(topic)
+        rclpy.spin_once(node, timeout_sec=0.1)
+
+
+def measure(people=4, frames=400, rate=60.0, sigmas=1.0, listeners=True):
+    """CPU milliseconds per image of each part, of this process with all its threads.
+
+    Args:
+        people: in each image; frames: how many images, after 120 to settle.
+        rate: images per second. sigmas: of the ellipsoids. listeners: whether a process
+            subscribes to all of it.
+
+    Returns:
+        dict of part -> {'mean', 'p50', 'p99'}, and notes of what could not be measured.
+    """
+    node = rclpy.create_node('cost')
+    bodies, tf, markers = hri.start(node), Transforms(node), Markers()
+    skeletons = node.create_publisher(SkeletonArray, '/cost/skeletons', qos.RESULT)
+    out = node.create_publisher(MarkerArray, '/cost/markers', qos.RESULT)
+    tracker = Tracker(TrackerOptions())
+    notes = [] if bodies else ['hri_msgs is not installed: REP-155 is not in the sum']
+    if compat.TFMessage is None and compat.tf2_ros is None:
+        notes.append('tf2_msgs is not installed: no frames are sent')
+    process = None
+    if listeners:
+        process = subprocess.Popen([sys.executable, '-m', 'lifting_ros.ros.cost', '--listen'])
+    spent = {part: [] for part in ('tracking', 'messages', 'tf', 'rep155', 'markers')}
+    try:
+        settle = 120
+        for n, seen in enumerate(observations(people, settle + frames)):
+            until = time.monotonic() + 1 / rate
+            if n == settle - 1 and process is not None:
+                _wait(node, process, out)
+            header = Header(frame_id='camera')
+            header.stamp.sec, header.stamp.nanosec = 100 + n // 30, (n % 30) * 33_333_333
+            clock = [time.process_time_ns()]
+            found = tracker.update(seen, 100 + n / 30)
+            clock.append(time.process_time_ns())
+            message = to_array(found, header, 640, 480)
+            skeletons.publish(message)
+            clock.append(time.process_time_ns())
+            tf.people(message)
+            clock.append(time.process_time_ns())
+            if bodies:
+                bodies.publish(header, found, skeletons=message, size=(640, 480),
+                               body_frames=False)
+            clock.append(time.process_time_ns())
+            if out.get_subscription_count() or not listeners:
+                out.publish(markers.render(found, header, 0.5, sigmas))
+            clock.append(time.process_time_ns())
+            if n >= settle:
+                for part, ns in zip(spent, np.diff(clock)):
+                    spent[part].append(1e-6 * ns)
+            while time.monotonic() < until:
+                time.sleep(0.001)
+    finally:
+        if process is not None:
+            process.terminate()
+            process.wait(30)
+        node.destroy_node()
+    spent['asked for'] = [a + b + c + d for a, b, c, d in zip(
+        *(spent[part] for part in ('tracking', 'tf', 'rep155', 'markers')))]
+    return {'people': people, 'frames': frames, 'listeners': listeners, 'notes': notes,
+            'parts': {part: {'mean': round(float(np.mean(ms)), 3),
+                             'p50': round(float(np.median(ms)), 3),
+                             'p99': round(float(np.percentile(ms, 99)), 3)}
+                      for part, ms in spent.items()}}
+
+
+def _wait(node, process, out):
+    """Wait until the listener has subscribed to all there is."""
+    end = time.monotonic() + 120
+    while time.monotonic() < end and process.poll() is None:
+        mine = [t for t, _ in node.get_publisher_names_and_types_by_node('cost', '/')
+                if t.startswith(_TOPICS)]
+        if out.get_subscription_count() and all(node.count_subscribers(t) for t in mine):
+            return
+        time.sleep(0.1)
+    raise RuntimeError('the process that listens has not subscribed within two minutes')
+
+
+def main(argv=None):
+    """Measure, or listen."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--listen', action='store_true')
+    parser.add_argument('--people', type=int, default=4)
+    parser.add_argument('--frames', type=int, default=400)
+    parser.add_argument('--nobody', action='store_true', help='without a process that listens')
+    args = parser.parse_args(argv)
+    os.environ.setdefault('ROS_DOMAIN_ID', str(os.getpid() % 100 + 1))
+    rclpy.init(args=[])
+    try:
+        if args.listen:
+            with contextlib.suppress(ExternalShutdownException):
+                listen()
+        else:
+            sys.stdout.write(json.dumps(measure(args.people, args.frames,
+                                                listeners=not args.nobody)) + '\n')
+    finally:
+        rclpy.try_shutdown()
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
