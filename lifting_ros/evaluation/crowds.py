@@ -286,7 +286,9 @@ def observation(crowd, f):
         log_likelihood=fit, image_size=(crowd.camera.width, crowd.camera.height))
 
 
-def truth_boxes(crowd, f):
-    """Numbers (P,) and boxes (P, 4) px of the people in sight in frame f, of what is visible."""
+def truth(crowd, f):
+    """Numbers (P,) of the people in sight in frame f, their keypoints (P, 17, 2) px, and which
+    are visible (P, 17).
+    """
     who, joints, visible = crowd.people[f]
-    return who, keypoint_boxes(crowd.camera.project(joints), visible.astype(float))
+    return who, crowd.camera.project(joints), visible

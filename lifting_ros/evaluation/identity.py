@@ -7,8 +7,10 @@ import time
 
 import numpy as np
 
+from ..skeleton import NUM_JOINTS
 from ..tracking import Tracker, TrackerOptions
 from ..tracking.association import box_iou, match
+from .sequences import size_of
 
 #: kind of scene, people, seeds
 SCENES = (('apart', 4, (1,)), ('crossing', 2, (1, 2)), ('crossing', 3, (1, 2)),
@@ -35,12 +37,38 @@ class BoxTracker(Tracker):
         return match(1 - box_iou(boxes, o.box), 0.7)
 
 
+def likeness(true, visible, found):
+    """How alike people (P, 17, 2) px, of whom joints (P, 17) are visible, are to those found
+    (N, 17, 2): (P, N) in 0..1, as object keypoint similarity with 0.08 of the person's size for
+    every joint, over visible joints.
+    """
+    size = size_of(true)[:, None, None]
+    gap = np.linalg.norm(true[:, None] - found[None], axis=-1) / np.maximum(size, 1)
+    alike = np.exp(-0.5 * (np.nan_to_num(gap, nan=9.0) / 0.08) ** 2) * visible[:, None]
+    return alike.sum(-1) / np.maximum(visible.sum(-1), 1)[:, None]
+
+
+def counted(who, true, visible, names, found):
+    """One image as :func:`figures` takes it: of whom less than half is visible, nothing is
+    asked, and who was found there is left out (as the MOT challenges do).
+
+    Args:
+        who: (P,) numbers; true: (P, 17, 2) px; visible: (P, 17).
+        names: of those found; found: (N, 17, 2) px.
+    """
+    alike = likeness(true, visible, np.reshape(found, (-1, NUM_JOINTS, 2)))
+    counts = visible.sum(-1) > NUM_JOINTS // 2
+    idle = {column for row, column in match(1 - alike, 0.5) if not counts[row]}
+    left = [i for i in range(len(names)) if i not in idle]
+    return who[counts], [names[i] for i in left], alike[counts][:, left]
+
+
 def figures(frames):
     """IDF1, HOTA and more by trackeval.
 
     Args:
-        frames: of each image: truth's numbers (P,), boxes (P, 4), the tracker's names (N,)
-            and boxes (N, 4).
+        frames: of each image: truth's numbers (P,), the tracker's names (N,), and how alike
+            they are (P, N), 0..1.
 
     Returns:
         dict of hota, assa, deta, idf1, mota in percent, switches, ids, people.
@@ -48,15 +76,14 @@ def figures(frames):
     with contextlib.redirect_stdout(io.StringIO()):     # it tells of data sets it has not
         from trackeval.metrics import CLEAR, HOTA, Identity
         numbers = {n: i for i, n in enumerate(sorted({int(n) for f in frames for n in f[0]}))}
-        names = {n: i for i, n in enumerate(sorted({n for f in frames for n in f[2]}))}
+        names = {n: i for i, n in enumerate(sorted({n for f in frames for n in f[1]}))}
         data = {'num_gt_ids': len(numbers), 'num_tracker_ids': len(names),
                 'num_timesteps': len(frames),
                 'num_gt_dets': sum(len(f[0]) for f in frames),
-                'num_tracker_dets': sum(len(f[2]) for f in frames),
+                'num_tracker_dets': sum(len(f[1]) for f in frames),
                 'gt_ids': [np.array([numbers[int(n)] for n in f[0]], int) for f in frames],
-                'tracker_ids': [np.array([names[n] for n in f[2]], int) for f in frames],
-                'similarity_scores': [box_iou(np.reshape(f[1], (-1, 4)),
-                                              np.reshape(f[3], (-1, 4))) for f in frames]}
+                'tracker_ids': [np.array([names[n] for n in f[1]], int) for f in frames],
+                'similarity_scores': [f[2] for f in frames]}
         quiet = {'PRINT_CONFIG': False, 'THRESHOLD': 0.5}
         hota = HOTA().eval_sequence(data)
         identity = Identity(quiet).eval_sequence(data)
@@ -68,16 +95,23 @@ def figures(frames):
 
 
 def follow(tracker, crowd):
-    """Run a tracker over a scene; returns what :func:`figures` takes, and seconds an image."""
-    from .crowds import observation, truth_boxes
+    """Run a tracker over a scene; returns what :func:`figures` takes, and seconds an image.
+
+    ``tracker`` None names everybody by the truth: the best there can be with what was found.
+    """
+    from .crowds import observation, truth
     frames, spent = [], 0.0
     for f in range(len(crowd.seen)):
         o = observation(crowd, f)
-        begin = time.process_time()
-        people = [p for p in tracker.update(o, 1.0 + f / crowd.rate) if p.matched]
-        spent += time.process_time() - begin
-        who, boxes = truth_boxes(crowd, f)
-        frames.append((who, boxes, [p.id for p in people], [p.box for p in people]))
+        if tracker is None:
+            true = np.flatnonzero(crowd.seen[f][3] >= 0)
+            names, found = [str(w) for w in crowd.seen[f][3][true]], o.keypoints[true]
+        else:
+            begin = time.process_time()
+            people = [p for p in tracker.update(o, 1.0 + f / crowd.rate) if p.matched]
+            spent += time.process_time() - begin
+            names, found = [p.id for p in people], [p.keypoints for p in people]
+        frames.append(counted(*truth(crowd, f), names, found))
     return frames, spent / len(crowd.seen)
 
 
@@ -85,15 +119,16 @@ def trackers():
     """Name -> a new tracker of each kind in the table."""
     return {'this tracker': Tracker(TrackerOptions()),
             'boxes by overlap': BoxTracker(TrackerOptions()),
-            'moving boxes by overlap': BoxTracker(TrackerOptions(), moving=True)}
+            'moving boxes by overlap': BoxTracker(TrackerOptions(), moving=True),
+            'named by the truth': None}
 
 
 def join(parts):
     """Frames of several scenes as one sequence, nobody of one being anybody of another."""
     out = []
     for k, frames in enumerate(parts):
-        out += [([1000 * k + int(n) for n in who], boxes, [f'{k}{n}' for n in names], found)
-                for who, boxes, names, found in frames]
+        out += [([1000 * k + int(n) for n in who], [f'{k}{n}' for n in names], alike)
+                for who, names, alike in frames]
     return out
 
 
@@ -164,20 +199,22 @@ def _film(folder):
     import cv2
 
     from ..camera import Camera
-    from ..pipeline import Pipeline, keypoint_boxes
+    from ..pipeline import Pipeline
     truth = np.load(Path(folder) / 'truth.npz', allow_pickle=False)
     camera = Camera(truth['K'], *(int(n) for n in truth['size']))
     pipeline, rows = Pipeline.from_pretrained(), []
     for name, tracker in trackers().items():
+        if tracker is None:
+            continue
         pipeline.tracker, frames = tracker, []
         pipeline.reset()
         for f in range(len(truth['joints'])):
             image = cv2.imread(str(Path(folder) / f'{f:04d}.jpg'))
             people = [p for p in pipeline(image, camera, f / float(truth['fps']), truth['up'])
                       if p.matched]
-            there = np.flatnonzero(truth['visible'][f].sum(-1) >= 5)
-            boxes = keypoint_boxes(truth['keypoints'][f][there],
-                                   truth['visible'][f][there].astype(float))
-            frames.append((there, boxes, [p.id for p in people], [p.box for p in people]))
+            visible = truth['visible'][f]
+            there = np.flatnonzero(visible.sum(-1) >= 5)
+            frames.append(counted(there, truth['keypoints'][f][there], visible[there],
+                                  [p.id for p in people], [p.keypoints for p in people]))
         rows.append(('film', name, figures(frames)))
     return rows

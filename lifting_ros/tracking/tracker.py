@@ -22,7 +22,7 @@ class TrackerOptions:
     max_cost: float = 20.0   # pairs that cost more do not match (association.py)
     seen: float = 0.15       # a keypoint above this confidence counts as seen
     max_step: float = 5.0    # time running on by more than this starts afresh
-    confirm: float = 0.0     # who is less sure than this is given out when seen a second time
+    confirm: float = 0.3     # who is less sure than this is given out when seen a second time
     appearance: float = 1.0  # how much clothes count against place
     filter: FilterOptions = FilterOptions()
 
