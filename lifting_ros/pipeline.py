@@ -13,6 +13,7 @@ from .person import Person, ScaleSource, Source
 from .skeleton import NUM_JOINTS
 from .tracking import Observation, Tracker, TrackerOptions
 from .tracking.association import box_iou, match
+from .tracking.egomotion import EgoMotion
 
 
 @dataclass
@@ -42,6 +43,7 @@ class Pipeline:
         self.tracker = tracker or Tracker(TrackerOptions())
         self.timing = {}
         self._since_search = 0
+        self._egomotion = EgoMotion()
 
     @classmethod
     def from_pretrained(cls, device='cpu', weights=None, **options):
@@ -82,7 +84,8 @@ class Pipeline:
         found = self.estimator.keypoints(image, np.asarray(boxes, float).reshape(-1, 4))
         return found.xy, found.confidence
 
-    def __call__(self, image, camera=None, stamp=None, up=None, depth=None, camera_height=None):
+    def __call__(self, image, camera=None, stamp=None, up=None, depth=None, camera_height=None,
+                 pose=None):
         """Find the people in an image.
 
         Args:
@@ -94,6 +97,10 @@ class Pipeline:
             up: (3,) unit vector against gravity in the optical frame, or None where unknown.
             depth: a depth image of the same instant, see :meth:`lifting.Lifter.lift`, or None.
             camera_height: metres of the camera over the ground, or None where unknown.
+            pose: (R (3, 3), t (3,) m) of the camera at the stamp in a frame that stands still,
+                x_fixed = R x_camera + t, or None where unknown. With it people who stand are
+                still though the camera moves, and velocities are those in that frame (along
+                the camera's axes).
 
         Returns:
             list of :class:`~lifting_ros.person.Person`, the most confident first, those that
@@ -118,6 +125,8 @@ class Pipeline:
         clock.append(time.perf_counter())
         self._lift(seen, camera, up, depth, camera_height)
         clock.append(time.perf_counter())
+        if not alone:
+            self._egomotion.follow(tracker, pose)
         people = tracker.update(seen, now)
         clock.append(time.perf_counter())
 

@@ -73,7 +73,7 @@ class FakePipeline:
         self.resets += 1
         sys.stderr.write(f'reset {self.resets}\n')
 
-    def __call__(self, image, camera=None, stamp=None, up=None, depth=None):
+    def __call__(self, image, camera=None, stamp=None, up=None, depth=None, pose=None):
         blue, green, red = (int(v) for v in image[0, 0])
         assert image.dtype == np.uint8 and image.ndim == 3 and isinstance(stamp, float)
         if red in (15, 16):
@@ -83,6 +83,8 @@ class FakePipeline:
         time.sleep(self.delay)
         if up is not None:
             sys.stderr.write(f'up {np.round(up, 3).tolist()}\n')
+        if pose is not None:
+            sys.stderr.write(f'pose {np.round(pose[1], 3).tolist()}\n')
         if depth is not None:
             sys.stderr.write(f'depth {depth.image.shape} {depth.image.dtype} of {stamp:.3f}\n')
         people = []

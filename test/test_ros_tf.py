@@ -344,7 +344,9 @@ def test_gravity_from_tf_reaches_the_pipeline(tmp_path, tf):
         bench.transform(stamp_of(msg) + MS, 0.3)
         bench.spin(0.2)
         bench.ask(msg)
-        assert 'up [0.0, 0.0, 1.0]' in bench.process.log.read_text()  # turned about its own z
+        text = bench.process.log.read_text()
+        assert 'up [0.0, 0.0, 1.0]' in text  # turned about its own z
+        assert 'pose [0.0, 0.0, 0.0]' in text
         assert isinstance(bench.answers[-1], SkeletonArray)
     finally:
         bench.close()

@@ -9,6 +9,7 @@ PARTS = {
     'lift': 'lifting_ros.evaluation.bench_lift',
     'network': 'lifting_ros.evaluation.bench_network',
     'pipeline': 'lifting_ros.evaluation.bench_pipeline',
+    'tf': 'lifting_ros.evaluation.bench_tf',
     'node': 'lifting_ros.evaluation.bench_node',
     'soak': 'lifting_ros.evaluation.bench_soak',
 }

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from .. import rigid
+from ..body_frame import quaternion
 from ..camera import Camera
-from ..frame_tree import Buffer, NotThere
+from ..frame_tree import Buffer
 from ..lifting import Lifter
 from ..lifting.frames import upright
 from ..network import Keypoints
@@ -65,7 +66,8 @@ def roots(turning, lookup, seconds, seed=1):
     """Positions of the person's root in `odom`, (N, 3) m, and their covariances (N, 3, 3).
 
     Args:
-        lookup: 'stamp' (as the node does) or 'latest' (as it must not be done).
+        lookup: 'stamp' (as the node does), 'stamp, tracker not told' (people are followed in the
+            camera's frame alone) or 'latest' (as it must not be done).
     """
     with np.load(TRUTH, allow_pickle=False) as data:
         camera = Camera(data['K'], *(int(n) for n in data['size']))
@@ -82,16 +84,14 @@ def roots(turning, lookup, seconds, seed=1):
         while sent / TRANSFORMS + 1.0 <= stamp + LATENCY:  # those there when the answer is
             when = 1.0 + sent / TRANSFORMS
             r, t = mount(angle(when, turning), level)
-            buffer.add('odom', 'camera', round(when * SECOND), t, _quaternion(r))
+            buffer.add('odom', 'camera', round(when * SECOND), t, quaternion(r))
             sent += 1
         r, t = mount(angle(stamp, turning), level)
         exact.pixels = camera.project((standing - t) @ r)
-        people = pipeline(image, camera, stamp, up)
-        when = stamp if lookup == 'stamp' else 1.0 + (sent - 1) / TRANSFORMS
-        try:
-            motion = buffer.lookup('odom', 'camera', round(when * SECOND))
-        except NotThere:
-            continue
+        when = 1.0 + (sent - 1) / TRANSFORMS if lookup == 'latest' else stamp
+        motion = buffer.lookup('odom', 'camera', round(when * SECOND))
+        pose = motion if lookup == 'stamp' else None
+        people = pipeline(image, camera, stamp, up, pose=pose)
         if people and k >= IMAGES:  # the first second settles
             moved = rigid.moved(people[0], *motion)
             found.append(moved.joints[PELVIS])
@@ -99,17 +99,12 @@ def roots(turning, lookup, seconds, seed=1):
     return np.array(found), np.array(covariances)
 
 
-def _quaternion(rotation):
-    from ..body_frame import quaternion
-
-    return quaternion(rotation)
-
-
 def measure(args):
     """Spread of the root in mm for a camera at rest, and turning with either lookup."""
     seconds = min(args.seconds, 20.0)
     figures = {'seconds': seconds, 'rate_deg_s': math.degrees(RATE), 'rows': []}
-    for turning, lookup in ((False, 'stamp'), (True, 'stamp'), (True, 'latest')):
+    for turning, lookup in ((False, 'stamp'), (True, 'stamp'),
+                            (True, 'stamp, tracker not told'), (True, 'latest')):
         found, covariances = roots(turning, lookup, seconds)
         middle = found.mean(axis=0)
         away = 1e3 * np.linalg.norm(found - middle, axis=1)

@@ -1,6 +1,5 @@
 """Depth images beside the colour images: matched by stamp, never waited for (REP-118)."""
 
-import inspect
 from collections import deque
 
 import numpy as np
@@ -38,11 +37,6 @@ def to_depth(msg):
         raise ImageError(f'the depth image is cut off: {data.size} bytes of {need}')
     rows = np.ndarray((h, w), kind, buffer=data, strides=(step, kind.itemsize))
     return rows.astype(kind.newbyteorder('='), copy=False)
-
-
-def takes_depth(pipeline):
-    """Does a pipeline know what to do with depth?"""
-    return 'depth' in inspect.signature(type(pipeline).__call__).parameters
 
 
 class Depth:

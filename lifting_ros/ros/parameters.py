@@ -73,6 +73,8 @@ PARAMETERS = (
               option='search_every'),
     Parameter('stature', 0.0, 'Stature in metres of everybody on the site, where it is known; '
               '0: that of people in general.', 0.0, 2.5, option='stature', zero_is_none=True),
+    Parameter('camera_height', 0.0, 'Metres of the camera over the ground, where it is known: '
+              'feet that are seen then tell the distance; 0: not known.', 0.0, 100.0),
     Parameter('max_rate', 0.0, 'Most images per second that are processed; the others are '
               'counted as skipped. 0: as many as can be.', 0.0, 1000.0),
     Parameter('image_transport', 'raw', 'raw: images from `image`; compressed: JPEG or PNG from '
@@ -81,8 +83,8 @@ PARAMETERS = (
               'any; colour never waits for them.'),
     Parameter('depth_tolerance', 0.04, 'Seconds by which the stamps of a depth image and of the '
               'colour image it is used for may differ.', 0.0, 1.0),
-    Parameter('target_frame', '', 'Frame in which people are published, by TF at the stamp of '
-              'the image; empty: the camera\'s own.', frame=True),
+    Parameter('target_frame', '', 'Frame in which people are published and followed, by TF at '
+              'the stamp of the image; empty: the camera\'s own.', frame=True),
     Parameter('tf_timeout', 0.1, 'Seconds the transform at the stamp of an image may take to '
               'arrive. Where it does not, people are published in the camera\'s frame and the '
               'header says so.', 0.0, 2.0),

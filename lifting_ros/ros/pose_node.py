@@ -1,5 +1,6 @@
 """The node ``pose``: images in, people out; between them one call of the pipeline."""
 
+import inspect
 import sys
 import time
 import traceback
@@ -12,9 +13,9 @@ from sensor_msgs.msg import CameraInfo
 
 from . import parameters, qos, spin
 from .conversions import nanoseconds, seconds
-from .depth import Depth, takes_depth
+from .depth import Depth
 from .diagnostics import Diagnostics
-from .frames import Frames
+from .frames import Frames, NotThere
 from .gravity import Gravity
 from .images import ImageError
 from .inputs import TRANSPORTS, Calibration, picture
@@ -70,6 +71,7 @@ class PoseNode(LifecycleNode):
         self.diagnostics.reason = None
         try:
             self.pipeline = self._make_pipeline(self.values)
+            self._known = inspect.signature(type(self.pipeline).__call__).parameters
             self.outputs = Outputs(self, lambda: self.values)
         except Exception as error:  # noqa: BLE001 (rclpy would swallow it without a word)
             self._release()
@@ -213,9 +215,7 @@ class PoseNode(LifecycleNode):
         stamp = seconds(header.stamp)
         camera = self.calibration.camera(width, height, values['camera_info_wait'])
         up = self.gravity.up(header.frame_id, nanoseconds(header.stamp), values)
-        more = {}
-        if values['depth'] and camera is not None and takes_depth(self.pipeline):
-            more['depth'] = self.depth.near(header, camera, values['depth_tolerance'])
+        more = self._beside(header, camera)
         before = time.perf_counter()
         people = self.pipeline(image, camera, stamp, up, **more)
         work = time.perf_counter() - before
@@ -229,6 +229,21 @@ class PoseNode(LifecycleNode):
         if len(self.delivery):
             self._waiting.reset()
         self.diagnostics.overhead.add(time.perf_counter() - start - work)
+
+    def _beside(self, header, camera):
+        """Arguments of the pipeline that are there for this image, and that it knows."""
+        values, more = self.values, {}
+        if values['depth'] and camera is not None:
+            more['depth'] = self.depth.near(header, camera, values['depth_tolerance'])
+        if values['camera_height']:
+            more['camera_height'] = values['camera_height']
+        if values['target_frame']:  # people are followed in it, if its place is known by now
+            try:
+                more['pose'] = self.frames.lookup(values['target_frame'], header.frame_id,
+                                                  nanoseconds(header.stamp))
+            except NotThere:
+                pass
+        return {name: value for name, value in more.items() if name in self._known}
 
     def _flush(self):
         self.delivery.flush()
