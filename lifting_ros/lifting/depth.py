@@ -29,6 +29,8 @@ _VALID = 0.4
 _NOISE = (0.004, 0.0025)
 #: How far a joint of a lift without depth is off along the ray when the scale is right, metres.
 _POSE_SIGMA = 0.09
+#: Log of the factor by which nobody is larger or smaller than expected.
+_ABSURD = np.log(2.5)
 #: Depths beyond this are not believed, metres.
 _FARTHEST = 20.0
 
@@ -179,6 +181,7 @@ def measure(depth, rays, predicted, confidence, scale):
     count, seen = close.sum(1), known.sum(1)
     far = away[rows, best] > 4
     doubt = (count < np.maximum(1, 0.25 * seen)) | (far & (count < np.maximum(5, 0.7 * seen)))
+    doubt |= np.abs(log[rows, best]) > _ABSURD
     close &= ~doubt[:, None]
     weight = np.where(close, 1 / variance, 0.0)
     total = np.maximum((weight * predicted ** 2).sum(1), 1e-12)

@@ -1,10 +1,90 @@
 """What comes in, made safe: shapes, keypoint covariances, and what they mean for rays."""
 
+from dataclasses import dataclass, fields
+
 import numpy as np
+
+from ..camera import Camera
+from .depth import DepthImage
 
 #: sigma of a keypoint whose covariance is not given: a part of the person's apparent size, and
 #: pixels.
 _KEYPOINT_SIGMA = (0.006, 2.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Sight:
+    """What is known of N people, each with joints enough; optical frame.
+
+    Args:
+        rays: (N, 17, 3) unit, ``middle`` where not seen; middle: (N, 3) unit.
+        weight: (N, 17) 0..1, 0 where not seen.
+        covariance: (N, 17, 2, 2) px^2 of the keypoints.
+        camera: Camera.
+        up: (N, 3), stature: (N,) m, height: (N,) m of the camera over the ground: NaN unknown.
+        depth: DepthImage or None.
+    """
+
+    rays: np.ndarray
+    middle: np.ndarray
+    weight: np.ndarray
+    covariance: np.ndarray
+    camera: Camera
+    up: np.ndarray
+    stature: np.ndarray
+    height: np.ndarray
+    depth: DepthImage | None
+
+    def __len__(self):
+        return len(self.rays)
+
+    def __getitem__(self, index):
+        return Sight(*(getattr(self, f.name) if f.name in ('camera', 'depth')
+                       else getattr(self, f.name)[index] for f in fields(self)))
+
+    def angular(self):
+        """Noise of the rays, (N, 17) radians."""
+        c = self.covariance
+        return np.sqrt((c[..., 0, 0] + c[..., 1, 1]) / 2) / self.camera.focal
+
+    def gravity(self):
+        """Unit vectors against gravity (N, 3), and whether it is known (N,)."""
+        length = np.sqrt((np.nan_to_num(self.up) ** 2).sum(1))
+        known = np.isfinite(self.up).all(1) & (length > 1e-6)
+        unit = self.up / np.where(known, length, 1.0)[:, None]
+        return np.where(known[:, None], unit, [0.0, -1.0, 0.0]), known
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a way of lifting says of N people.
+
+    Args:
+        joints: (N, 17, 3) m, covariance: (N, 17, 3, 3) m^2, optical frame.
+        fit: (N,) log-likelihood of the keypoints a seen joint; ok: (N,) whether it is a pose.
+        by_depth: (N, 17) joints that depth measured; scale_source: (N,) ScaleSource.
+    """
+
+    joints: np.ndarray
+    covariance: np.ndarray
+    fit: np.ndarray
+    ok: np.ndarray
+    by_depth: np.ndarray
+    scale_source: np.ndarray
+
+    def __setitem__(self, index, other):
+        for f in fields(self):
+            getattr(self, f.name)[index] = getattr(other, f.name)
+
+
+def covariance_rows(given, n, people):
+    """The given keypoint covariances of some of n people, checked; None stays None."""
+    if given is None:
+        return None
+    given = np.asarray(given, dtype=np.float64)
+    if given.shape != (n, 17, 2, 2):
+        raise ValueError(f'keypoint_covariance must be {(n, 17, 2, 2)}, not {given.shape}')
+    return given[people]
 
 
 def rows(value, n, width, name):
@@ -28,12 +108,9 @@ def keypoint_covariances(keypoints, given, seen):
         size = np.nan_to_num(np.linalg.norm(high - low, axis=-1), posinf=0)
     part, pixels = _KEYPOINT_SIGMA
     default = ((part * size) ** 2 + pixels ** 2)[:, None, None, None] * np.eye(2)
-    default = np.broadcast_to(default, keypoints.shape[:2] + (2, 2))
+    default = np.broadcast_to(default, keypoints.shape[:2] + (2, 2)).copy()
     if given is None:
         return default
-    given = np.asarray(given, dtype=np.float64)
-    if given.shape != default.shape:
-        raise ValueError(f'keypoint_covariance must be {default.shape}, not {given.shape}')
     a, b, c = given[..., 0, 0], (given[..., 0, 1] + given[..., 1, 0]) / 2, given[..., 1, 1]
     good = np.isfinite(given).all((-1, -2)) & (a > 0) & (c > 0) & (a * c > b * b)
     floor = 0.25 * np.eye(2)  # half a pixel: nothing is located better
