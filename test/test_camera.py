@@ -27,6 +27,16 @@ def test_rays_go_through_the_points_that_were_projected(model, d, rng):
     np.testing.assert_allclose(rays, direction, atol=1e-8)
 
 
+def test_a_fisheye_sees_to_its_edge():
+    lens = Camera([[300, 0, 640], [0, 300, 480], [0, 0, 1]], 1280, 960,
+                  [-0.02, 0.003, -0.001, 0.0001], 'equidistant')
+    off, turn = np.meshgrid(np.radians([0, 1, 30, 60, 75, 84]), np.linspace(0, 6, 9))
+    rays = np.stack((np.sin(off) * np.cos(turn), np.sin(off) * np.sin(turn), np.cos(off)), -1)
+    np.testing.assert_allclose(lens.rays(lens.project(rays)), rays, atol=1e-7)
+    beyond = lens.rays([[640 + 300 * 2.0, 480]])  # behind the lens: not a pinhole's ray
+    assert np.isnan(beyond).all()
+
+
 @pytest.mark.parametrize('model, d', MODELS)
 def test_projection_is_opencvs(model, d, rng):
     points, zero = points_in_view(rng), np.zeros(3)
