@@ -2,13 +2,18 @@
 
 ros2 launch lifting_ros pose.launch.py image:=/camera/image_raw \
     camera_info:=/camera/camera_info rviz:=true
+
+Several cameras, a process each, its node in the camera's namespace (/front/pose/skeletons of
+/front/image_raw and /front/camera_info):
+
+ros2 launch lifting_ros pose.launch.py cameras:=front,left target_frame:=odom
 """
 # ruff: noqa: I001 (this folder is called launch, as the package is)
 
 import os
 
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, SetEnvironmentVariable
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.conditions import IfCondition
 from launch.substitutions import (
     EnvironmentVariable,
@@ -35,6 +40,15 @@ def generate_launch_description():
                               description='name of the node: its topics are below it'),
         DeclareLaunchArgument('device', default_value='cpu', choices=['cpu', 'cuda'],
                               description='where the network runs'),
+        DeclareLaunchArgument('cameras', default_value='',
+                              description='namespaces of several cameras, with commas between '
+                              'them; image and camera_info are then names within each'),
+        DeclareLaunchArgument('target_frame', default_value='',
+                              description='frame in which people are published; empty: the '
+                              'camera\'s own'),
+        DeclareLaunchArgument('autostart', default_value='true', choices=['true', 'false'],
+                              description='configure and activate; false: leave that to a '
+                              'life-cycle manager'),
         DeclareLaunchArgument('rviz', default_value='false', choices=['true', 'false'],
                               description='start RViz'),
         DeclareLaunchArgument('profile', default_value=EnvironmentVariable(
@@ -47,21 +61,40 @@ def generate_launch_description():
         *arguments,
         SetEnvironmentVariable('FASTRTPS_DEFAULT_PROFILES_FILE', profile),
         SetEnvironmentVariable('FASTDDS_DEFAULT_PROFILES_FILE', profile),
-        Node(package='lifting_ros', executable='pose', name=LaunchConfiguration('name'),
-             output='screen',
-             parameters=[LaunchConfiguration('params'),
-                         {'device': LaunchConfiguration('device'),
-                          # RViz turns about z: a child of the images' frame with z up, so that
-                          # people stand; the robot's own tree is not touched
-                          'view_frame': ParameterValue(PythonExpression(
-                              ["'people_view' if '", LaunchConfiguration('rviz'),
-                               "' == 'true' else ''"]), value_type=str)}],
-             remappings=[('image', LaunchConfiguration('image')),
-                         ('camera_info', LaunchConfiguration('camera_info'))]),
+        OpaqueFunction(function=_pose, kwargs={
+            'cameras': LaunchConfiguration('cameras'), 'name': LaunchConfiguration('name'),
+            'image': LaunchConfiguration('image'),
+            'camera_info': LaunchConfiguration('camera_info'),
+            'parameters': [
+                LaunchConfiguration('params'),
+                {'device': LaunchConfiguration('device'),
+                 'target_frame': ParameterValue(LaunchConfiguration('target_frame'),
+                                                value_type=str),
+                 'autostart': ParameterValue(LaunchConfiguration('autostart'), value_type=bool),
+                 # RViz turns about z: a child of the images' frame with z up, so that people
+                 # stand; the robot's own tree is not touched
+                 'view_frame': ParameterValue(PythonExpression(
+                     ["'people_view' if '", LaunchConfiguration('rviz'),
+                      "' == 'true' else ''"]), value_type=str)}]}),
         Node(package='rviz2', executable='rviz2', name='rviz', output='log',
              arguments=['-d', PathJoinSubstitution([config, 'pose.rviz'])],
              condition=IfCondition(LaunchConfiguration('rviz'))),
     ])
+
+
+def _pose(context, cameras, name, image, camera_info, parameters):
+    """The node, or one in the namespace of each camera: a process each."""
+    names = [c.strip().strip('/') for c in cameras.perform(context).split(',') if c.strip()]
+    topics = {'image': image, 'camera_info': camera_info}
+    out = []
+    for camera in names or [None]:
+        where = topics
+        if camera is not None:  # /camera/image_raw is image_raw of each
+            where = {k: v.perform(context).rsplit('/', 1)[-1] for k, v in topics.items()}
+        out.append(Node(package='lifting_ros', executable='pose', name=name, output='screen',
+                        namespace=camera or '', parameters=parameters,
+                        remappings=list(where.items())))
+    return out
 
 
 def _share():

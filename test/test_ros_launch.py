@@ -27,7 +27,7 @@ class Recorded:
 NAMES = {
     'launch': ('LaunchDescription',),
     'launch.actions': ('DeclareLaunchArgument', 'SetEnvironmentVariable',
-                       'IncludeLaunchDescription'),
+                       'IncludeLaunchDescription', 'OpaqueFunction'),
     'launch.conditions': ('IfCondition',),
     'launch.launch_description_sources': ('PythonLaunchDescriptionSource',),
     'launch.substitutions': ('EnvironmentVariable', 'LaunchConfiguration',
@@ -87,15 +87,37 @@ def test_pose_launch_starts_node_and_rviz(monkeypatch):
     entities = load('pose.launch.py', monkeypatch)
     assert {'image', 'camera_info', 'rviz', 'params', 'profile'} <= {
         e.args[0] for e in of(entities, 'DeclareLaunchArgument')}
-    pose, rviz = of(entities, 'Node')
+    (rviz,) = of(entities, 'Node')
+    (pose,) = nodes(entities, '')
     from lifting_ros.ros.parameters import BY_NAME
 
     assert set(pose.kwargs['parameters'][1]) <= set(BY_NAME)
+    assert pose.kwargs['namespace'] == ''
     assert [to.args[0] for _, to in pose.kwargs['remappings']] == [
         name for name, _ in pose.kwargs['remappings']] == ['image', 'camera_info']
     assert rviz.kwargs['package'] == 'rviz2' and rviz.kwargs['condition'].args[0].args == ('rviz',)
     names = {e.args[0] for e in of(entities, 'SetEnvironmentVariable')}
     assert names == {'FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'}
+
+
+def nodes(entities, cameras):
+    """The nodes that the function of the launch file returns for a list of cameras."""
+    (function,) = of(entities, 'OpaqueFunction')
+    values = {'cameras': cameras, 'image': '/camera/image_raw',
+              'camera_info': '/camera/camera_info'}
+    arguments = function.kwargs['kwargs']
+    for name, value in values.items():
+        arguments[name].perform = lambda context, value=value: value
+    return function.kwargs['function'](None, **arguments)
+
+
+def test_several_cameras_are_a_process_each(monkeypatch):
+    made = nodes(load('pose.launch.py', monkeypatch), 'front, /left/')
+    assert [n.kwargs['namespace'] for n in made] == ['front', 'left']
+    for node in made:
+        assert node.kwargs['remappings'] == [('image', 'image_raw'),
+                                             ('camera_info', 'camera_info')]
+        assert node.kwargs['executable'] == 'pose'
 
 
 def test_demo_launch_includes_the_other_with_its_arguments(monkeypatch):

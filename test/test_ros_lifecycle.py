@@ -31,7 +31,7 @@ class Managed(Bench):
         """Ask for a transition; was it granted?"""
         future = self._change.call_async(
             ChangeState.Request(transition=Transition(id=transition)))
-        self.spin_until(future.done)
+        self.spin_until(future.done, limit=400.0)  # configuring may load the real weights
         return future.result().success
 
     def state(self):
