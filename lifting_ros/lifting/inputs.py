@@ -49,7 +49,7 @@ class Sight:
 
     def gravity(self):
         """Unit vectors against gravity (N, 3), and whether it is known (N,)."""
-        length = np.sqrt((np.nan_to_num(self.up) ** 2).sum(1))
+        length = np.sqrt((np.clip(np.nan_to_num(self.up), -1e9, 1e9) ** 2).sum(1))
         known = np.isfinite(self.up).all(1) & (length > 1e-6)
         unit = self.up / np.where(known, length, 1.0)[:, None]
         return np.where(known[:, None], unit, [0.0, -1.0, 0.0]), known

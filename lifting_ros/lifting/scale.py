@@ -18,6 +18,10 @@ _STATURES = (0.3, 2.6)
 #: and the error of gravity that the height of what is far away carries, radians.
 _ANKLE = (0.08, 0.03)
 _GROUND_TILT = 0.006
+#: Heights of a camera that are believed, metres.
+_HEIGHTS = (0.05, 50.0)
+#: By how much the logarithm of a stature is ever corrected.
+_MOST = 1.2
 #: A foot counts as seen from this confidence on.
 _FOOT_SEEN = 0.3
 _FEET = MARKED[NUM_JOINTS:]
@@ -61,7 +65,7 @@ def readings(rays, seen_along, points, weight, sigma, depth=None, height=None, l
     # of two feet the lower stands, or none does: then the others' terms win
     feet = points[:, _FEET]
     lower = np.where(weight[:, _FEET] >= _FOOT_SEEN, feet[..., 2], np.inf)
-    known = np.isfinite(height) & (height > 0) & level
+    known = (height > _HEIGHTS[0]) & (height < _HEIGHTS[1]) & level
     stands = known[:, None] & np.isfinite(lower) & (lower <= lower.min(1, keepdims=True))
     value[:, NUM_JOINTS:] = np.where(stands, _ANKLE[0] - np.where(known, height, 0)[:, None], 0)
     tilt = _GROUND_TILT ** 2 * (feet ** 2).sum(-1)
@@ -115,9 +119,14 @@ def measured(found, sizes, sight, to_up, level, rounds=4):
     spread[:, last, last] = sizes[:, 1] ** 2
     at = prior.copy()
     at[:, last] += np.log(factor)
-    weight = np.ones_like(value)
+    # what is absurd shall not pull the first step
+    where = factor[:, None] * (direction * points[:, MARKED]).sum(-1)
+    wide = noise + (sizes[:, 1:] * factor[:, None]
+                    * np.sqrt((points[:, MARKED] ** 2).sum(-1))) ** 2
+    weight = np.clip(6 / (5 + np.where(known, (value - where) ** 2 / wide, 0)), 1e-4, 1)
     count = np.arange(len(MARKED))
     for _ in range(rounds):
+        at[:, last] = np.clip(at[:, last], size - _MOST, size + _MOST)
         grown = np.exp(at[:, last])
         joints = grown[:, None, None] * at[:, :last].reshape(b, NUM_JOINTS, 3)
         expected = (direction * joints[:, MARKED]).sum(-1)
@@ -134,7 +143,7 @@ def measured(found, sizes, sight, to_up, level, rounds=4):
         at = prior + (cross.swapaxes(1, 2) @ solved[..., None])[..., 0]
         own = np.diagonal(inverse, axis1=1, axis2=2)
         square = (solved / own) ** 2 / np.maximum(1 / own - more, 1e-12)
-        used, weight = weight, np.clip(6 / (5 + np.where(known, square, 0)), 0.02, 1)
+        used, weight = weight, np.clip(6 / (5 + np.where(known, square, 0)), 1e-4, 1)
     spread = spread - cross.swapaxes(1, 2) @ inverse @ cross
     grown = np.exp(at[:, last])[:, None, None]
     mean = grown * at[:, :last].reshape(b, NUM_JOINTS, 3)
