@@ -2,6 +2,7 @@
 # ruff: noqa: I001 (ros_support goes first: it skips where there is no ROS)
 
 import array
+import io
 import types
 
 import ros_support  # noqa: F401
@@ -9,12 +10,12 @@ import cv2
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from lifting_ros.camera import Camera, CameraError
 from lifting_ros.person import Person, ScaleSource, Source
-from lifting_ros.ros import compat, conversions, images, statistics
+from lifting_ros.ros import compat, conversions, depth, images, inputs, statistics
 
 W, H = 16, 12
 
@@ -314,3 +315,62 @@ def test_seconds_keep_a_millisecond():
 def test_camera_is_scaled_for_the_source():
     assert Camera.from_fov(640, 480).scaled(320, 240).focal == pytest.approx(
         Camera.from_fov(320, 240).focal)
+
+
+# ------------------------------------------------------------------- compressed and depth images
+@pytest.mark.parametrize('suffix, form', [('.png', 'bgr8; png compressed bgr8'),
+                                          ('.png', 'png'), ('.jpg', 'rgb8; jpeg compressed bgr8')])
+def test_compressed_pictures(rng, suffix, form):
+    want = cv2.resize(rng.integers(0, 256, (6, 8, 3), np.uint8), (64, 48),
+                      interpolation=cv2.INTER_CUBIC)
+    data = cv2.imencode(suffix, want)[1].tobytes()
+    got = inputs.picture(CompressedImage(format=form, data=data))
+    assert got.shape == want.shape and got.dtype == np.uint8
+    assert np.abs(got.astype(int) - want).max() <= (0 if suffix == '.png' else 60)
+    assert np.abs(got.astype(int) - want).mean() < 4
+
+
+def test_a_compressed_picture_is_not_turned_by_its_exif_data(rng):
+    image = pytest.importorskip('PIL.Image')
+    pixels = rng.integers(0, 256, (40, 60, 3), np.uint8)
+    exif = image.Exif()
+    exif[0x0112] = 6  # to be shown turned by 90 degrees: the calibration knows nothing of that
+    out = io.BytesIO()
+    image.fromarray(pixels).save(out, 'JPEG', exif=exif, quality=95)
+    assert inputs.picture(CompressedImage(format='jpeg', data=out.getvalue())).shape == (40, 60, 3)
+
+
+def test_grey_and_sixteen_bit_pngs_are_pictures_too(rng):
+    for pixels in (rng.integers(0, 256, (9, 7), np.uint8),
+                   rng.integers(0, 65536, (9, 7), np.uint16)):
+        data = cv2.imencode('.png', pixels)[1].tobytes()
+        got = inputs.picture(CompressedImage(format='png', data=data))
+        want = pixels if pixels.dtype == np.uint8 else pixels >> 8
+        assert got.shape == (9, 7, 3)
+        assert np.abs(got.astype(int) - want[..., None]).max() <= 1
+
+
+@pytest.mark.parametrize('big', [0, 1])
+@pytest.mark.parametrize('pad', [0, 6])
+@pytest.mark.parametrize('encoding, kind', [('32FC1', 'f4'), ('16UC1', 'u2'), ('mono16', 'u2')])
+def test_depth_images(rng, encoding, kind, pad, big):
+    want = (1000 * rng.uniform(0.4, 8, (5, 4))).astype(kind)
+    rows = [row.astype(('>' if big else '<') + kind).tobytes() + bytes(pad) for row in want]
+    msg = Image(encoding=encoding, height=5, width=4, is_bigendian=big,
+                step=4 * want.itemsize + pad)
+    msg.data = array.array('B', b''.join(rows))
+    got = depth.to_depth(msg)
+    assert got.dtype == want.dtype and np.array_equal(got, want)
+    assert got.dtype.isnative
+
+
+@pytest.mark.parametrize('change, word', [
+    ({'encoding': 'bgr8'}, 'no depth'), ({'step': 3}, 'step'), ({'width': 0}, 'no pixels'),
+    ({'height': 2**31}, 'cut off'), ({'data': array.array('B', bytes(5))}, 'cut off')])
+def test_bad_depth_images_are_named(change, word):
+    msg = Image(encoding='16UC1', height=2, width=3, step=6)
+    msg.data = array.array('B', bytes(12))
+    for name, value in change.items():
+        setattr(msg, name, value)
+    with pytest.raises(images.ImageError, match=word):
+        depth.to_depth(msg)
