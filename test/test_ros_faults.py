@@ -353,8 +353,10 @@ def test_damaged_weights_then_good_ones_and_noise(tmp_path):
         assert bench.ask(noise).header == noise.header
         from lifting_ros.ros.source_node import clip
         picture = cv2.VideoCapture(str(clip()[0])).read()[1]
-        msg = images.fill(bench.image(), picture)
-        assert len(bench.ask(msg).skeletons) == 1
+        counts = []
+        while counts[-1:] != [1] and len(counts) < 20:  # answers to the noise may still come
+            counts.append(len(bench.ask(images.fill(bench.image(), picture)).skeletons))
+        assert counts[-1] == 1, counts
         assert 'Traceback' not in bench.process.log.read_text()
     finally:
         bench.close()

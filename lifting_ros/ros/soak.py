@@ -78,7 +78,7 @@ def summary(listener, sent, samples, settled):
         'settled_after_s': settled, 'processes': {}, 'said': sorted(listener.messages),
     }
     for name, rows in samples.items():
-        rows = np.array(rows)
+        rows = np.array(rows[:-3] or rows)  # the last ones may be of a process that is ending
         late = rows[rows[:, 0] >= settled]
         late = late if len(late) else rows[-1:]
         n = max(len(late) // 10, 1)
@@ -123,15 +123,18 @@ def _watch(args, folder):
     executor.add_node(node)
     listener = Listener(node)
     pose = _node('pose', folder / 'pose.txt', device=args.device, threads=args.threads)
-    source = _node('source', folder / 'source.txt', stamps=stamps, rate=args.rate,
-                   seconds=60.0 * args.minutes)
-    samples = {'pose': [], 'source': []}
+    source, samples = None, {'pose': [], 'source': []}
     start = then = None
     try:
-        while source.poll() is None:
+        while source is None or source.poll() is None:
             executor.spin_once(timeout_sec=0.2)
-            if pose.poll() is not None:
+            text = '' if start is not None else (folder / 'pose.txt').read_text()
+            if pose.poll() is not None or 'cannot start: ' in text:
                 raise RuntimeError((folder / 'pose.txt').read_text())
+            if source is None and listener.node.get('state') == 'active':
+                listener.messages.clear()
+                source = _node('source', folder / 'source.txt', stamps=stamps, rate=args.rate,
+                               seconds=60.0 * args.minutes)
             if start is None and listener.stamps:
                 start = then = time.monotonic()
             if start is not None and time.monotonic() >= then:
@@ -147,7 +150,7 @@ def _watch(args, folder):
         if not listener.stamps:
             raise RuntimeError('no answer came:\n' + (folder / 'pose.txt').read_text())
     finally:
-        for process in (source, pose):
+        for process in filter(None, (source, pose)):
             _end(process, 30)
         executor.shutdown()
         node.destroy_node()
