@@ -10,6 +10,8 @@ from .skeleton import HIPS, NECK, PELVIS, SHOULDERS
 #: The joints that say where the body faces.
 _USED = (PELVIS, NECK, *HIPS, *SHOULDERS)
 
+_NEXT, _LAST = [1, 2, 0], [2, 0, 1]
+
 
 def body_rotation(joints):
     """Axes of the body.
@@ -28,10 +30,14 @@ def body_rotation(joints):
     left = (joints[..., HIPS[1], :] - joints[..., HIPS[0], :]
             + joints[..., SHOULDERS[1], :] - joints[..., SHOULDERS[0], :])
     with np.errstate(invalid='ignore', divide='ignore'):
-        z = z / np.linalg.norm(z, axis=-1, keepdims=True)
+        z = z / np.sqrt((z * z).sum(-1, keepdims=True))
         y = left - (left * z).sum(-1, keepdims=True) * z
-        y = y / np.linalg.norm(y, axis=-1, keepdims=True)
-    return np.stack((np.cross(y, z), y, z), axis=-1)
+        y = y / np.sqrt((y * y).sum(-1, keepdims=True))
+    out = np.empty(y.shape + (3,))
+    out[..., 1], out[..., 2] = y, z
+    # y x z; numpy's own cross takes longer than all the rest
+    out[..., 0] = y[..., _NEXT] * z[..., _LAST] - y[..., _LAST] * z[..., _NEXT]
+    return out
 
 
 def quaternion(rotation):

@@ -17,9 +17,9 @@ from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import String
 
 from .. import human_model, kinematics
-from ..body_frame import body_state, quaternion
+from ..body_frame import body_state
 from ..skeleton import INDEX
-from . import compat, qos
+from . import compat, qos, shapes
 from .images import fill
 from .template import Patched
 
@@ -35,7 +35,8 @@ TOPICS = {'roi': qos.RESULT, 'skeleton2d': qos.RESULT, 'joint_states': qos.RESUL
           'residual': qos.RESULT, 'position': qos.RESULT, 'velocity': qos.RESULT,
           'cropped': qos.PICTURE, 'urdf': qos.LATCHED}
 _LINGER = 2.0      # s that the topics of somebody who was lost stay: he may come back
-_MEMORY = 300      # images over which a person's dimensions are averaged
+_MEMORY = 100      # measurements over which a person's dimensions are averaged:
+_SOON, _NOW_AND_THEN = 30, 5   # in each of so many images, then in one of so many
 _CHANGE = 0.01     # m; a new URDF is worth it from here on,
 _PAUSE = 1.0       # s; but not more often than this
 _RESIDUAL_LINKS = [human_model.LINK_OF_JOINT[j] for j in kinematics.MODELLED]
@@ -122,27 +123,50 @@ class Bodies:
             if body is None:
                 body = self._bodies[person.id] = _Body(self._node, self._messages, person.id)
             body.seen = now
-            if size is not None:
-                body.publish_2d(image_header or header, person, image, size)
             if np.isfinite(person.joints).all():
                 placed.append((body, person))
+        if size is not None and people:
+            self._publish_2d(image_header or header, people, image, size)
         if placed:
             self._publish_3d(header, placed, now, twists, body_frames)
         self._expire(now)
 
+    def _publish_2d(self, header, people, image, size):
+        scale = 1 / np.asarray(size, dtype=np.float64)
+        boxes = np.array([p.box for p in people], dtype=np.float64)
+        regions = np.empty((len(people), 5))
+        regions[:, :2], regions[:, 2:4] = boxes[:, :2] * scale, boxes[:, 2:] * scale
+        regions = regions.clip(0, 1)
+        regions[:, 4] = [p.confidence for p in people]
+        points = np.zeros((len(people), POINTS2D, 3))
+        some = points[:, :len(SKELETON2D)]
+        some[..., :2] = (np.array([p.keypoints for p in people])[:, _SKELETON2D] * scale).clip(
+            0, 1)
+        some[..., 2] = np.array([p.keypoint_confidence for p in people])[:, _SKELETON2D].clip(
+            0, 1)
+        some[~(np.isfinite(some).all(-1) & (some[..., 2] > 0))] = 0.0
+        good = np.isfinite(boxes).all(1)
+        for i, person in enumerate(people):
+            self._bodies[person.id].publish_2d(header, regions[i], points[i].ravel(),
+                                               boxes[i] if good[i] else None, image, size)
+
     def _publish_3d(self, header, placed, now, twists, body_frames):
         joints = np.array([person.joints for _, person in placed], dtype=np.float64)
-        measured = kinematics.measure(joints)
-        # a person on the point of being upside down in itself has no axes: leave it out
-        good = np.isfinite(measured).all(axis=1)
-        if not good.all():
-            placed, joints, measured = ([p for p, g in zip(placed, good) if g], joints[good],
-                                        measured[good])
-        dimensions = np.array([body.know(dims, person.matched, now)
-                               for (body, person), dims in zip(placed, measured)])
-        if not len(dimensions):
-            return
+        # limbs do not grow: once known, lengths are looked at now and then
+        if any(body.curious() for body, _ in placed):
+            for (body, person), dims in zip(placed, kinematics.measure(joints)):
+                if np.isfinite(dims).all():
+                    body.know(dims, person.matched, now)
+        dimensions = np.array([body.dimensions for body, _ in placed])
         posture = kinematics.inverse(joints, dimensions)
+        # somebody folded up like a knife has no axes: leave him out
+        good = np.isfinite(dimensions).all(1) & np.isfinite(posture.angles).all(1) & np.isfinite(
+            posture.rotation).all((1, 2))
+        if not good.all():
+            placed = [p for p, g in zip(placed, good) if g]
+            if not placed:
+                return
+            posture = kinematics.inverse(joints[good], dimensions[good])
         origins, quaternions = kinematics.transforms(posture)
         for i, (body, person) in enumerate(placed):
             body.publish_3d(header, person, posture, i, twists.get(person.id))
@@ -158,9 +182,9 @@ class Bodies:
             self._frames = Patched(lambda header, array: self._tf_type(transforms=_frames(
                 header, array, names, body_frames)))
         values = np.empty((len(names), 1 + len(human_model.LINKS), 7))
+        turned = shapes.quaternions(posture.rotation)
         values[:, 0, :3] = posture.position
-        for i, rotation in enumerate(posture.rotation):
-            values[i, 0, 3:] = quaternion(rotation)
+        values[:, 0, 3:] = turned
         values[:, 1:, :3], values[:, 1:, 3:] = origins, quaternions
         values = values[:, 0 if body_frames else 1:]
         self._tf.publish(self._frames.message(header, values.ravel()))
@@ -255,7 +279,8 @@ class _Body:
             ('roi', region), ('skeleton2d', skeleton), ('joint_states', states),
             ('residual', residuals), ('position', _position), ('velocity', _velocity))}
         self._parameter = f'human_description_{name}'
-        self._sum, self._count, self._dimensions, self._told = 0.0, 0, None, -np.inf
+        self.dimensions = np.full(len(human_model.DIMENSIONS), np.nan)  # of the URDF, m
+        self._mean, self._count, self._looked, self._told = 0.0, 0, 0, -np.inf
 
     def _wanted(self, topic):
         return self._out[topic].get_subscription_count() > 0
@@ -264,26 +289,18 @@ class _Body:
     def _send(self, topic, header, values):
         self._out[topic].publish(self._make[topic].message(header, values))
 
-    def publish_2d(self, header, person, image, size):
-        """Publish roi, skeleton2d, and cropped where somebody wants it."""
-        scale = np.array([1 / size[0], 1 / size[1]])
-        box = np.asarray(person.box, dtype=np.float64)
-        good = np.isfinite(box).all()
-        if good and self._wanted('roi'):
-            values = np.empty(5)
-            values[:4] = np.clip(box * np.tile(scale, 2), 0, 1)
-            values[4] = person.confidence
-            self._send('roi', header, values)
+    def publish_2d(self, header, region, points, box, image, size):
+        """Publish roi, skeleton2d, and cropped where somebody wants it.
+
+        Args:
+            region: (5,) of the roi; points: (54,) of the skeleton2d, as the messages have them.
+            box: (4,) px, or None where it is not known.
+        """
+        if box is not None and self._wanted('roi'):
+            self._send('roi', header, region)
         if self._wanted('skeleton2d'):
-            points = np.zeros((POINTS2D, 3))
-            xy = person.keypoints[_SKELETON2D] * scale
-            c = person.keypoint_confidence[_SKELETON2D]
-            known = np.isfinite(xy).all(axis=1) & (c > 0)
-            points[:len(xy), :2] = xy.clip(0, 1)
-            points[:len(xy), 2] = np.minimum(c, 1)
-            points[:len(xy)][~known] = 0.0
-            self._send('skeleton2d', header, points.ravel())
-        if image is not None and good and self._wanted('cropped'):
+            self._send('skeleton2d', header, points)
+        if image is not None and box is not None and self._wanted('cropped'):
             x0, y0 = np.clip(np.floor(box[:2]), 0, None).astype(int)
             x1, y1 = np.clip(np.ceil(box[2:]) + 1, 0, size).astype(int)
             if x0 < x1 and y0 < y1:
@@ -291,24 +308,29 @@ class _Body:
                     image[y0:y1, x0:x1])))
 
     # ----------------------------------------------------------------------------------- space
+    def curious(self):
+        """Whether the person's dimensions are worth measuring in this image."""
+        self._looked += 1
+        return self._count < _SOON or self._looked % _NOW_AND_THEN == 0
+
     def know(self, measured, matched, now):
-        """Take dimensions (14,) m; return those of the URDF, renewing it where it is off."""
+        """Take dimensions (14,) m; renew the URDF where it is off by now."""
         if matched or not self._count:
             self._count = min(self._count + 1, _MEMORY)
-            self._sum += (measured - self._sum) / self._count
-        if self._dimensions is None or (
-                now - self._told >= _PAUSE
-                and np.abs(self._sum - self._dimensions).max() > _CHANGE):
-            # to the micrometre, as the text has it: the angles are those of the text
-            self._dimensions, self._told = np.round(self._sum, 6), now
-            text = human_model.urdf(self._name, self._dimensions)
-            self._out['urdf'].publish(String(data=text))
-            if not self._node.has_parameter(self._parameter):
-                self._node.declare_parameter(self._parameter, text, ParameterDescriptor(
-                    description='URDF of a body (REP-155)'))
-            else:
-                self._node.set_parameters([Parameter(self._parameter, value=text)])
-        return self._dimensions
+            self._mean += (measured - self._mean) / self._count
+        if np.isfinite(self.dimensions).all() and (
+                now - self._told < _PAUSE
+                or np.abs(self._mean - self.dimensions).max() <= _CHANGE):
+            return
+        # to the micrometre, as the text has it: the angles are those of the text
+        self.dimensions, self._told = np.round(self._mean, 6), now
+        text = human_model.urdf(self._name, self.dimensions)
+        self._out['urdf'].publish(String(data=text))
+        if not self._node.has_parameter(self._parameter):
+            self._node.declare_parameter(self._parameter, text, ParameterDescriptor(
+                description='URDF of a body (REP-155)'))
+        else:
+            self._node.set_parameters([Parameter(self._parameter, value=text)])
 
     def publish_3d(self, header, person, posture, i, twist):
         """Publish joint_states, residual, position, velocity of the i-th of a posture."""

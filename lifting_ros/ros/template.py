@@ -86,10 +86,19 @@ class Template:
         single &= number <= marks.numbers   # what fills gaps is not always zero
         self._single = np.flatnonzero(single)
         self._single_of = number[self._single] - 1
+        # the usual case, numbers side by side in the order of the marks, costs no look-up
+        n = marks.numbers
+        self._row = None
+        for where, of, view in ((self._double, self._double_of, self._f8),
+                                (self._single, self._single_of, self._f4)):
+            if (len(where) == n == len(self._double) + len(self._single) > 0
+                    and where[-1] - where[0] == n - 1 and np.array_equal(of, np.arange(n))):
+                self._row = view[where[0]:where[0] + n]
         found = set(self._double_of.tolist()) | set(self._single_of.tolist())
         if found != set(range(marks.numbers)):
             raise ValueError('marks are missing in the serialized message')
         self._stamps = np.flatnonzero((self._u4[:-1] == _SEC) & (self._u4[1:] == _NANOSEC))
+        self._one = int(self._stamps[0]) if len(self._stamps) == 1 else None
         self._texts = []
         for text in marks.texts:
             at = data.find(text.encode())
@@ -105,11 +114,17 @@ class Template:
             values: (N,) in the order of the marks.
             texts: bytes in the order of the marks, each of the length that was marked.
         """
-        self._f8[self._double] = values[self._double_of]
-        if len(self._single):
-            self._f4[self._single] = values[self._single_of]
-        self._u4[self._stamps] = np.uint32(stamp.sec & 0xFFFFFFFF)
-        self._u4[self._stamps + 1] = stamp.nanosec
+        if self._row is not None:
+            self._row[:] = values
+        else:
+            self._f8[self._double] = values[self._double_of]
+            if len(self._single):
+                self._f4[self._single] = values[self._single_of]
+        sec, nanosec = stamp.sec & 0xFFFFFFFF, stamp.nanosec
+        if self._one is not None:
+            self._u4[self._one], self._u4[self._one + 1] = sec, nanosec
+        else:
+            self._u4[self._stamps], self._u4[self._stamps + 1] = sec, nanosec
         for (at, length), text in zip(self._texts, texts):
             if len(text) != length:
                 raise ValueError(f'the text must have {length} bytes: {text!r}')
