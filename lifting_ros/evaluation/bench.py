@@ -11,6 +11,7 @@ PARTS = {
     'pipeline': 'lifting_ros.evaluation.bench_pipeline',
     'tf': 'lifting_ros.evaluation.bench_tf',
     'node': 'lifting_ros.evaluation.bench_node',
+    'outputs': 'lifting_ros.evaluation.bench_outputs',
     'soak': 'lifting_ros.evaluation.bench_soak',
 }
 
@@ -19,7 +20,7 @@ def add_arguments(parser):
     """Arguments of the command."""
     parser.add_argument('parts', nargs='*', choices=[*PARTS, []], default=[], metavar='PART',
                         help=f'any of {", ".join(PARTS)}; none: all but '
-                        'node and soak')
+                        'node, outputs and soak')
     parser.add_argument('--device', default='cpu', choices=('cpu', 'cuda'))
     parser.add_argument('--threads', type=int, default=1, help='threads of the CPU')
     parser.add_argument('--seconds', type=float, default=20, help='length of the node run')
@@ -31,7 +32,7 @@ def add_arguments(parser):
 def run(args):
     """Measure the parts that were asked for and print them."""
     figures = {}
-    for part in args.parts or [p for p in PARTS if p not in ('node', 'soak')]:
+    for part in args.parts or [p for p in PARTS if p not in ('node', 'outputs', 'soak')]:
         module = importlib.import_module(PARTS[part])
         figures[part] = module.measure(args)
         print(f'== {part}\n{module.report(figures[part])}\n')

@@ -1,0 +1,48 @@
+"""What tracking, frames, REP-155 output and markers cost for an image of four people.
+
+The process that is measured is ``lifting_ros.ros.cost``; this module starts it and reads it.
+"""
+
+import json
+import subprocess
+import sys
+
+RUNS = 3
+_NAMES = {'tracking': 'tracking', 'tf': 'body frames on /tf', 'rep155': 'REP-155, 7 topics each '
+          'and 104 frames', 'markers': 'markers with ellipsoids',
+          'asked for': 'the four together', 'messages': '(skeletons, for comparison)'}
+
+
+def measure(args):
+    """CPU milliseconds per image, with a process that subscribes to everything and without.
+
+    Each is run three times and the run with the least median kept: a machine that does other
+    work as well makes everything slower, never faster.
+
+    Raises:
+        RuntimeError: a run failed (no ROS, ...); the text is the process's own.
+    """
+    return {name: min((_run(extra) for _ in range(RUNS)),
+                      key=lambda figures: figures['parts']['asked for']['p50'])
+            for name, extra in (('listened to', ()), ('nobody listens', ('--nobody',)))}
+
+
+def _run(extra):
+    done = subprocess.run([sys.executable, '-m', 'lifting_ros.ros.cost', *extra],
+                          capture_output=True, text=True)
+    lines = done.stdout.strip().splitlines()
+    if done.returncode or not lines:
+        raise RuntimeError('the run failed:\n' + done.stdout + done.stderr)
+    return json.loads(lines[-1])
+
+
+def report(figures):
+    """The figures as text."""
+    out = []
+    for name, run in figures.items():
+        out.append(f'{run["people"]} people, {run["frames"]} images, {name}; CPU ms an image, the '
+                   f'best of {RUNS} runs:')
+        out += [f'  {text:<40} p50 {run["parts"][part]["p50"]:6.2f}   p99 '
+                f'{run["parts"][part]["p99"]:6.2f}' for part, text in _NAMES.items()]
+        out += [f'  note: {note}' for note in run['notes']]
+    return '\n'.join(out)
