@@ -25,6 +25,9 @@ LAW = {
     'kinematics': {'skeleton', 'body_frame', 'human_model'},
     'drawing': {'skeleton', 'camera', 'person'},
     'view': {'skeleton', 'camera', 'person', 'drawing'},
+    'prediction': _GROUND | {'tracking'},
+    'fusion': _GROUND | {'tracking', 'prediction'},
+    'separation': {'skeleton', 'person'},
     'prior': _GROUND,
     'lifting': _GROUND | {'prior'},
     'network': _GROUND | {'prior', 'lifting'},
@@ -41,7 +44,7 @@ LAW = {
 ROS = {'rclpy', 'rcl_interfaces', 'sensor_msgs', 'std_msgs', 'geometry_msgs', 'diagnostic_msgs',
        'visualization_msgs', 'builtin_interfaces', 'ament_index_python', 'cv_bridge',
        'lifecycle_msgs', 'tf2_ros', 'tf2_msgs', 'tf_transformations', 'sensor_msgs_py', 'launch',
-       'rosbags'}
+       'rosbags', 'moveit_msgs', 'shape_msgs'}
 ONLY = {**{name: {'ros'} for name in ROS},
         'torch': {'network', 'training', 'evaluation', 'ros', 'pipeline'}}
 

@@ -1,0 +1,249 @@
+"""People of several cameras at one time: who is who, and where."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..person import Person, ScaleSource, Source
+from ..prediction import carried, known_velocity
+from ..skeleton import NUM_JOINTS
+from ..tracking.association import match
+from ..tracking.ids import IdSource
+from .information import RHO, Parts, distances, fuse, inverse, take_apart
+
+#: Which source of a joint says most.
+_RANK = np.zeros(max(Source) + 1)
+for _rank, _source in enumerate((Source.UNKNOWN, Source.PREDICTED, Source.LIFTED, Source.OBSERVED,
+                                 Source.DEPTH)):
+    _RANK[_source] = _rank
+
+
+@dataclass(frozen=True)
+class FuserOptions:
+    """What is assumed. Metres, seconds."""
+
+    gate: float = 8.0        # people of larger distance (see information.distances) are two
+    loyalty: float = 0.5     # factor on the distance where the camera's own id says so too
+    slack: float = 0.03      # m, what extrinsics may be off without people falling apart
+    keep: float = 2.0        # s, a person nobody sees is forgotten, its id with it
+
+
+@dataclass
+class View:
+    """What one camera says.
+
+    Args:
+        camera: its name. stamp: s, of its image.
+        people: list of :class:`~lifting_ros.person.Person` in the common frame, at ``stamp``.
+        origin: (3,) m, the camera's centre in the common frame; None where it is not known:
+            its errors are then taken for those of any other camera (covariance intersection).
+    """
+
+    camera: str
+    stamp: float
+    people: list
+    origin: np.ndarray | None = None
+
+
+@dataclass
+class _Sight:
+    """The people of a view at the common time, as arrays."""
+
+    camera: str
+    people: list
+    joints: np.ndarray
+    parts: Parts
+    velocity: np.ndarray
+    spread: np.ndarray
+
+
+@dataclass
+class _Track:
+    """A fused person over time: its state as it was published, and the cameras' ids for it."""
+
+    name: str
+    born: float
+    seen: float
+    joints: np.ndarray
+    covariance: np.ndarray
+    velocity: np.ndarray
+    spread: np.ndarray
+    links: dict = field(default_factory=dict)
+
+
+class Fuser:
+    """Keeps ids of fused people from time to time."""
+
+    def __init__(self, options=None):
+        """Start with nobody."""
+        self.options = options or FuserOptions()
+        self._ids, self._tracks, self._stamp = IdSource(), [], None
+        self.groups = []  # of the last update: (id, [(sight, row), ...]) for each person
+
+    def reset(self):
+        """Forget everybody; ids given before are not given again."""
+        self._tracks, self._stamp = [], None
+
+    def update(self, views, stamp):
+        """Fuse what the cameras say.
+
+        Args:
+            views: list of :class:`View`, one a camera; those whose stamp is not ``stamp`` are
+                moved to it by their velocities, with growing covariance.
+            stamp: s. Time that goes back, or leaps by more than ``keep``, starts afresh.
+
+        Returns:
+            list of Person in the common frame at ``stamp``, without pixels.
+        """
+        if self._stamp is not None and not 0 <= stamp - self._stamp <= self.options.keep:
+            self.reset()
+        self._stamp = stamp
+        sights = [_sight(v, stamp) for v in views]
+        groups = self._to_tracks(sights, stamp)
+        taken = {member for _, members in groups for member in members.items()}
+        loose = [(None, {c: i}) for c, s in enumerate(sights) for i in range(len(s.people))
+                 if (c, i) not in taken]
+        groups = self._joined(groups + loose, sights)
+        self.groups = []
+        people = self._fused(groups, sights, stamp) if groups else []
+        self._tracks = [t for t in self._tracks if stamp - t.seen <= self.options.keep]
+        return people
+
+    def _to_tracks(self, sights, stamp):
+        """Groups (track, {camera: row}) of the people known already."""
+        tracks = self._tracks
+        if not tracks:
+            return []
+        joints, covariance, _, _ = carried(
+            *(np.array([getattr(t, n) for t in tracks]) for n in (
+                'joints', 'covariance', 'velocity', 'spread')),
+            np.array([stamp - t.seen for t in tracks]))
+        whole = take_apart(joints, covariance, None)
+        groups = [(t, {}) for t in tracks]
+        for c, sight in enumerate(sights):
+            if not sight.people:
+                continue
+            far = distances(joints, whole, sight.joints, sight.parts, self.options.slack)
+            known = np.array([[t.links.get(sight.camera) == p.id for p in sight.people]
+                              for t in tracks])
+            cost = np.where(far > self.options.gate, np.nan,
+                            np.where(known, self.options.loyalty * far, far))
+            for row, column in match(cost, self.options.gate):
+                groups[row][1][c] = column
+        return [(t, members) for t, members in groups if members]
+
+    def _joined(self, groups, sights):
+        """Groups of different cameras that are one person become one; the older id stays."""
+        while len(groups) > 1:
+            cost = np.full((len(groups), len(groups)), np.nan)
+            for a, (first, mine) in enumerate(groups):
+                for b, (second, other) in enumerate(groups[:a]):
+                    if not mine.keys() & other.keys() and not (first and second and (
+                            first.joints is second.joints)):
+                        cost[a, b] = self._apart(mine, other, sights)
+            if not (cost < self.options.gate).any():
+                break
+            a, b = np.unravel_index(np.nanargmin(cost), cost.shape)
+            (first, mine), (second, other) = groups[a], groups[b]
+            known = sorted((t for t in (first, second) if t), key=lambda t: t.born)
+            if len(known) == 2:
+                self._tracks.remove(known[1])
+            merged = (known[0] if known else None, {**other, **mine})
+            groups = [g for i, g in enumerate(groups) if i not in (a, b)] + [merged]
+        return groups
+
+    def _apart(self, mine, other, sights):
+        """The largest distance of two groups' members."""
+        worst = 0.0
+        for c, i in mine.items():
+            for d, k in other.items():
+                a, b = sights[c], sights[d]
+                far = distances(a.joints[i:i + 1], _rows(a.parts, [i]), b.joints[k:k + 1],
+                                _rows(b.parts, [k]), self.options.slack)
+                worst = max(worst, float(far[0, 0]))
+                if worst > self.options.gate:
+                    return np.nan
+        return worst
+
+    def _fused(self, groups, sights, stamp):
+        n = len(groups)
+        there = np.zeros((len(sights), n), dtype=bool)
+        shape = (len(sights), n, NUM_JOINTS, 3)
+        joints, velocity = np.zeros(shape), np.zeros(shape)
+        spread = np.zeros(shape + (3,)) + np.eye(3)
+        parts = []
+        for c, sight in enumerate(sights):
+            row = np.array([members.get(c, -1) for _, members in groups])
+            there[c] = row >= 0
+            at, which = np.flatnonzero(there[c]), row[there[c]]
+            ray, scale = np.zeros(shape[1:]), np.zeros(n)
+            own = np.zeros(spread.shape[1:]) + np.eye(3)
+            joints[c, at], velocity[c, at] = sight.joints[which], sight.velocity[which]
+            spread[c, at] = sight.spread[which]
+            ray[at], scale[at] = sight.parts.ray[which], sight.parts.scale[which]
+            own[at] = sight.parts.own[which]
+            parts.append(Parts(ray, scale, own))
+        mean, covariance, _ = fuse(joints, parts, there)
+        speed, speed_covariance = _velocities(velocity, spread, there)
+        people = []
+        for g, (track, members) in enumerate(groups):
+            if track is None:
+                track = _Track(self._ids.new(), stamp, stamp, *[None] * 4)
+                self._tracks.append(track)
+            track.seen, track.joints, track.covariance = stamp, mean[g], covariance[g]
+            track.velocity, track.spread = speed[g], speed_covariance[g]
+            seen_by = [(sights[c], i) for c, i in members.items()]
+            track.links.update({s.camera: s.people[i].id for s, i in seen_by})
+            people.append(_person(track, [s.people[i] for s, i in seen_by], stamp))
+            self.groups.append((track.name, seen_by))
+        people.sort(key=lambda p: (not p.matched, -p.confidence))
+        return people
+
+
+def _sight(view, stamp):
+    people = [p for p in view.people
+              if np.isfinite(p.joints).all() and np.isfinite(p.covariance).all()]
+    if not people:
+        empty = np.zeros((0, NUM_JOINTS, 3))
+        matrices = np.zeros((0, NUM_JOINTS, 3, 3))
+        return _Sight(view.camera, [], empty, take_apart(empty, matrices, None), empty, matrices)
+    joints, covariance, velocity, spread = (np.array([getattr(p, name) for p in people])
+                                            for name in ('joints', 'covariance', 'velocity',
+                                                         'velocity_covariance'))
+    parts = take_apart(joints, covariance, view.origin)
+    if stamp != view.stamp:
+        # what grows with time grows in each joint by itself
+        moved, grown, velocity, spread = carried(joints, covariance, velocity, spread,
+                                                 stamp - view.stamp)
+        parts = Parts(parts.ray, parts.scale, parts.own + grown - covariance)
+        joints = moved
+    else:
+        velocity, spread = known_velocity(velocity, spread)
+    return _Sight(view.camera, people, joints, parts, velocity, spread)
+
+
+def _rows(parts, rows):
+    return Parts(parts.ray[rows], parts.scale[rows], parts.own[rows])
+
+
+def _velocities(velocity, spread, there):
+    """Velocities of several cameras: by information, as alike as the joints' own errors are."""
+    count = there.sum(0)
+    trust = there / (1 + RHO * (np.maximum(count, 1) - 1))
+    information = inverse(spread + 1e-9 * np.eye(3)) * trust[..., None, None, None]
+    out = inverse(information.sum(0))
+    return (out @ (information @ velocity[..., None]).sum(0))[..., 0], out
+
+
+def _person(track, members, stamp):
+    """The fused Person of a track that was just updated."""
+    source = np.array([m.source for m in members])
+    best = _RANK[source].argmax(0)
+    return Person(
+        id=track.name, confidence=float(max(m.confidence for m in members)), box=np.full(4, np.nan),
+        keypoint_confidence=np.max([m.keypoint_confidence for m in members], axis=0),
+        joints=track.joints, covariance=track.covariance, velocity=track.velocity,
+        velocity_covariance=track.spread, source=source[best, np.arange(NUM_JOINTS)],
+        scale_source=ScaleSource(max(m.scale_source for m in members)),
+        age=stamp - track.born, matched=any(m.matched for m in members),
+        occluded=all(m.occluded for m in members))
