@@ -25,6 +25,8 @@ def add_arguments(parser):
     parser.add_argument('--movenet', help='movenet_lightning.npz; default: ../weights of --data')
     parser.add_argument('--peers', help='folder of the .tflite peers')
     parser.add_argument('--weights', help='network weights; default: the shipped ones')
+    parser.add_argument('--onnx', nargs='+', default=[], metavar='FILE',
+                        help='files of lifting-ros export --format onnx to measure beside it')
     parser.add_argument('--limit', type=int, help='people of each set')
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--json', help='write the table here too')
@@ -53,6 +55,23 @@ def measure(network, athletes, people, progress=iter):
             area = box_area(np.stack([p.box for p in some]))
             result[name] = oks_table(oks(found, truth, labelled, area))
     return result
+
+
+def exported(file, margin):
+    """An exported network as the others: callable (image, box) -> (17, 2) px.
+
+    Args:
+        file: ONNX file of :class:`~lifting_ros.network.export.CropGraph`; margin: of its crops.
+    """
+    from ..network.crops import cut, normalise
+    from ..network.export import OnnxRunner, crop_side
+    data = Path(file).read_bytes()
+    runner, size = OnnxRunner(data, 1), crop_side(data)
+
+    def keypoints(image, box):
+        crops, scale, offset = cut(image, box[None], size, margin)
+        return (runner(normalise(crops).numpy())[0][0].astype(np.float64) - offset) / scale[0]
+    return keypoints
 
 
 def table(results):
@@ -89,6 +108,8 @@ def run(args):
     people = [p for p in photos.coco(data, True) if photos.measured(p)][:args.limit]
     estimator = Estimator.from_pretrained(args.weights, args.device)
     networks = {'ours': lambda image, box: estimator.keypoints(image, box[None]).xy[0]}
+    networks |= {f'ours, {Path(file).name}': exported(file, estimator.config.margin)
+                 for file in args.onnx}
     networks |= peers(args.movenet or data.parent / 'weights' / 'movenet_lightning.npz',
                       args.peers)
     results = {name: measure(network, athletes, people,

@@ -1,5 +1,6 @@
 """``lifting-ros export``: the network as a file for other runtimes."""
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -12,6 +13,15 @@ def add_arguments(parser):
                         help='crops: crops of people to keypoints; whole: an image to the maps '
                              'that people are found in')
     parser.add_argument('--weights', help='network weights; default: the shipped ones')
+    parser.add_argument('--size', type=int,
+                        help='side of the crops, px, a multiple of 32; default: as trained')
+    parser.add_argument('--int8', action='store_true',
+                        help='onnx: convolutions in int8, calibrated on pictures of people')
+    parser.add_argument('--calibrate', metavar='PATH',
+                        help='folder or zip of pictures with people, for --int8')
+    parser.add_argument('--calibration-crops', type=int, default=64, metavar='N')
+    parser.add_argument('--int8-parts', nargs='+', choices=('trunk', 'heads', 'stages'),
+                        default=['trunk'], help='what becomes int8; the lift stays float')
 
 
 def run(args):
@@ -20,10 +30,17 @@ def run(args):
     Raises:
         WeightsError: the weights are missing or damaged.
         RuntimeError: the format is onnx and the package onnx is not installed.
+        ValueError: options that do not go together, or nobody in the pictures of --calibrate.
     """
     from . import weights
     from .export import CropGraph, WholeGraph, to_onnx, to_torchscript
+    if args.int8 and (args.format != 'onnx' or args.part != 'crops' or not args.calibrate):
+        raise ValueError('--int8 goes with --format onnx --part crops --calibrate PATH')
+    if args.size is not None and (args.size < 64 or args.size % 32):
+        raise ValueError(f'--size is a multiple of 32 from 64 on, not {args.size}')
     model, _ = weights.load(args.weights)
+    if args.size:
+        model.config = dataclasses.replace(model.config, size=args.size)
     graph = {'crops': CropGraph, 'whole': WholeGraph}[args.part](model.requires_grad_(False))
     out = Path(args.out)
     if args.format == 'onnx':
@@ -32,7 +49,8 @@ def run(args):
         except ImportError as error:
             raise RuntimeError('--format onnx needs the package onnx: pip install onnx, or take '
                                '--format torchscript') from error
-        out.write_bytes(to_onnx(graph))
+        data = to_onnx(graph)
+        out.write_bytes(_int8(data, model, args) if args.int8 else data)
     else:
         to_torchscript(graph).save(str(out))
     side = model.config.size
@@ -41,3 +59,13 @@ def run(args):
     sys.stdout.write(f'{out}: {out.stat().st_size / 1e6:.1f} MB; in: image {shape} float32, '
                      f'RGB / 127.5 - 1; out: {", ".join(graph.names)}\n')
     return 0
+
+
+def _int8(data, model, args):
+    from .estimator import Estimator
+    from .quantise import crops_of, pictures, quantised
+    images = pictures(args.calibrate, 4 * args.calibration_crops)
+    crops = crops_of(Estimator(model), images, args.calibration_crops)
+    if not crops:
+        raise ValueError(f'nobody is found in the pictures of {args.calibrate}')
+    return quantised(data, crops, args.int8_parts)

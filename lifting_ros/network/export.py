@@ -64,7 +64,78 @@ def to_onnx(graph):
         torch.onnx.export(graph.eval(), (graph.example,), out, dynamo=False,
                           opset_version=OPSET, input_names=['image'],
                           output_names=list(graph.names), dynamic_axes=axes)
-    return out.getvalue()
+    return fold_padding(out.getvalue())
+
+
+def fold_padding(data):
+    """A graph with its paddings inside the convolutions that follow them.
+
+    TensorFlow pads right and bottom only, which torch has to do in a step of its own. In ONNX a
+    convolution pads each side as it likes; onnxruntime then keeps its own layout throughout,
+    which saves a seventh of its time.
+
+    Args:
+        data: bytes of an ONNX file as torch writes it.
+
+    Returns:
+        bytes of an ONNX file.
+    """
+    import onnx
+    from onnx import helper
+    model = onnx.load_from_string(data)
+    graph = model.graph
+    made = {name: node for node in graph.node for name in node.output}
+    readers = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    for pad in [n for n in graph.node if n.op_type == 'Pad']:
+        amount, after = _padding(pad, made), readers.get(pad.output[0], [])
+        if amount is None or not all(n.op_type == 'Conv' for n in after):
+            continue
+        for conv in after:
+            was = next((list(a.ints) for a in conv.attribute if a.name == 'pads'), [0] * 4)
+            kept = [a for a in conv.attribute if a.name != 'pads']
+            del conv.attribute[:]
+            conv.attribute.extend(kept + [helper.make_attribute(
+                'pads', [a + b for a, b in zip(was, amount)])])
+            conv.input[0] = pad.input[0]
+        graph.node.remove(pad)
+    return model.SerializeToString()
+
+
+def crop_side(data):
+    """Side of the crops that an exported ONNX file takes, px.
+
+    Raises:
+        ValueError: the file takes images of any size.
+    """
+    import onnx
+    shape = onnx.load_from_string(data).graph.input[0].type.tensor_type.shape.dim
+    side = shape[-1].dim_value
+    if not side:
+        raise ValueError('this file takes whole images: export it with --part crops')
+    return side
+
+
+def _padding(pad, made):
+    """Zeros that a Pad node adds at top, left, bottom, right; None where that is not known."""
+    from onnx import numpy_helper
+    if any(a.name == 'mode' and a.s != b'constant' for a in pad.attribute):
+        return None
+    node = pad          # torch's amounts, last axis first, go through a chain to ONNX's order
+    for _ in range(8):
+        name = node.input[1] if node is pad else node.input[0]
+        node = made.get(name)
+        if node is None:
+            return None
+        if node.op_type == 'Constant':
+            amount = numpy_helper.to_array(node.attribute[0].t)
+            if amount.shape != (4,) or (amount < 0).any():
+                return None
+            left, right, top, bottom = (int(v) for v in amount)
+            return [top, left, bottom, right]
+    return None
 
 
 def to_torchscript(graph):

@@ -6,80 +6,78 @@ convolution, above all the lift, the fusion and the decoding, stays in float.
 """
 
 import tempfile
+import zipfile
 from pathlib import Path
 
+import cv2
 import numpy as np
+
+from .crops import cut, normalise
 
 #: Parts of the graph by the names of their nodes.
 PARTS = {'trunk': '/trunk/', 'heads': '/head', 'stages': '/stages.'}
 
 
-def simplified(data):
-    """A graph with its constants folded and its paddings inside the convolutions.
-
-    TensorFlow's padding (right and bottom only) is a step of its own in torch; in ONNX a
-    convolution may pad each side as it likes, and onnxruntime need not leave its own layout.
+def pictures(path, count):
+    """Pictures of a folder, or of a zip, spread evenly over it.
 
     Args:
-        data: bytes of an ONNX file.
+        path: folder (and those below it) or zip of .jpg, .png and .webp; count: at most so many.
 
     Returns:
-        bytes of an ONNX file.
+        iterator of (H, W, 3) uint8 BGR images; files that are no pictures are passed over.
     """
-    import onnx
-    import onnxruntime
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / 'graph.onnx'
-        options = onnxruntime.SessionOptions()
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        options.optimized_model_filepath = str(path)
-        options.log_severity_level = 3
-        options.intra_op_num_threads = 1
-        onnxruntime.InferenceSession(data, options, providers=['CPUExecutionProvider'])
-        model = onnx.load(str(path))
-    _fold_pads(model.graph)
-    return model.SerializeToString()
+    path = Path(path)
+    kinds = ('.jpg', '.jpeg', '.png', '.webp')
+    if path.is_dir():
+        names = sorted(p for p in path.rglob('*') if p.suffix.lower() in kinds)
+        for name in names[::max(1, len(names) // count)][:count]:
+            image = cv2.imread(str(name), cv2.IMREAD_COLOR)
+            if image is not None:
+                yield image
+        return
+    with zipfile.ZipFile(path) as file:
+        names = sorted(n for n in file.namelist() if Path(n).suffix.lower() in kinds)
+        for name in names[::max(1, len(names) // count)][:count]:
+            image = cv2.imdecode(np.frombuffer(file.read(name), np.uint8), cv2.IMREAD_COLOR)
+            if image is not None:
+                yield image
 
 
-def _fold_pads(graph):
-    from onnx import helper, numpy_helper
-    constants = {i.name: i for i in graph.initializer}
-    readers = {}
-    for node in graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
-    for pad in [n for n in graph.node if n.op_type == 'Pad']:
-        after = readers.get(pad.output[0], [])
-        if not (pad.input[1] in constants and after and all(
-                n.op_type == 'Conv' and n.input[0] == pad.output[0] for n in after)):
-            continue
-        amount = numpy_helper.to_array(constants[pad.input[1]])
-        if len(amount) != 8 or amount[[0, 1, 4, 5]].any() or (amount < 0).any():
-            continue
-        if len(pad.input) > 2 and pad.input[2] in constants and numpy_helper.to_array(
-                constants[pad.input[2]]).any():
-            continue
-        extra = [int(amount[i]) for i in (2, 3, 6, 7)]
-        for conv in after:
-            was = next((list(a.ints) for a in conv.attribute if a.name == 'pads'), [0] * 4)
-            kept = [a for a in conv.attribute if a.name != 'pads']
-            del conv.attribute[:]
-            conv.attribute.extend(kept + [helper.make_attribute(
-                'pads', [a + b for a, b in zip(was, extra)])])
-            conv.input[0] = pad.input[0]
-        graph.node.remove(pad)
+def crops_of(estimator, images, count=64):
+    """Crops of the people that a network finds in pictures, to calibrate on.
+
+    Args:
+        estimator: :class:`.Estimator`; images: iterable of (H, W, 3) uint8 BGR;
+        count: at most so many crops, two of a picture.
+
+    Returns:
+        list of (1, 3, S, S) float32 arrays.
+    """
+    crops = []
+    size, margin = estimator.config.size, estimator.config.margin
+    for image in images:
+        boxes, _ = estimator.find(image, 0.3, 2)
+        if len(boxes):
+            crops += [normalise(c[None]).numpy() for c in cut(image, boxes, size, margin)[0]]
+        if len(crops) >= count:
+            break
+    return crops[:count]
 
 
 def convolutions(data, parts=('trunk',)):
-    """Names of the convolutions of the parts of a graph, in order.
+    """Names of the convolutions of the parts of a graph, and of what acts on their outputs.
 
     Args:
         data: bytes of an ONNX file; parts: keys of :data:`PARTS`.
+
+    Returns:
+        list of names of nodes, in order: convolutions, their bounds (ReLU, ReLU6), sums.
     """
     import onnx
     graph = onnx.load_from_string(data).graph
     wanted = tuple(PARTS[p] for p in parts)
-    return [n.name for n in graph.node if n.op_type == 'Conv'
+    return [n.name for n in graph.node if n.op_type in ('Conv', 'Clip', 'Relu', 'Add')
             and any(w in n.name for w in wanted)]
 
 
@@ -119,7 +117,6 @@ def quantised(data, crops, parts=('trunk',), leave=()):
         def get_next(self):
             crop = next(self.left, None)
             return None if crop is None else {'image': crop}
-    data = simplified(data)
     names = [n for n in convolutions(data, parts) if n not in set(leave)]
     if not names:
         raise ValueError(f'no convolution in {", ".join(parts)} of this graph')
