@@ -1,7 +1,7 @@
 """From an image to the people in it: find, crop, network, lift, track."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,8 +12,10 @@ from .network.crops import check_image
 from .person import Person, ScaleSource, Source
 from .skeleton import NUM_JOINTS
 from .tracking import Observation, Tracker, TrackerOptions
+from .tracking.appearance import describe
 from .tracking.association import box_iou, match
 from .tracking.egomotion import EgoMotion
+from .tracking.ids import IdSource
 
 
 @dataclass
@@ -46,12 +48,13 @@ class Pipeline:
         self._egomotion = EgoMotion()
 
     @classmethod
-    def from_pretrained(cls, device='cpu', weights=None, **options):
+    def from_pretrained(cls, device='cpu', weights=None, id_file=None, **options):
         """Load the weights that ship with the package.
 
         Args:
             device: 'cpu' or 'cuda'.
             weights: path of another network's weights, or None.
+            id_file: a file that keeps ids from coming twice (see tracking.ids), or None.
             **options: fields of :class:`PipelineOptions`.
 
         Raises:
@@ -59,7 +62,7 @@ class Pipeline:
             RuntimeError: CUDA asked for and not there.
         """
         return cls(Estimator.from_pretrained(weights, device=device), Lifter.from_pretrained(),
-                   PipelineOptions(**options))
+                   PipelineOptions(**options), Tracker(ids=IdSource(id_file)))
 
     @property
     def device(self):
@@ -115,7 +118,9 @@ class Pipeline:
             raise ValueError(f'the camera is calibrated for {camera.width}x{camera.height}, the '
                              f'image is {width}x{height}')
         alone = stamp is None
-        tracker = Tracker(self.tracker.options) if alone else self.tracker
+        # a picture by itself has no second in which the unsure could be confirmed
+        tracker = (Tracker(replace(self.tracker.options, confirm=0.0)) if alone
+                   else self.tracker)
         now = 0.0 if alone else float(stamp)
         clock = [time.perf_counter()]
 
@@ -173,7 +178,8 @@ class Pipeline:
             joints=np.full((n, NUM_JOINTS, 3), np.nan),
             covariance=np.full((n, NUM_JOINTS, 3, 3), np.nan),
             source=np.full((n, NUM_JOINTS), Source.UNKNOWN, dtype=np.uint8),
-            scale_source=np.full(n, ScaleSource.NONE), log_likelihood=np.full(n, np.nan))
+            scale_source=np.full(n, ScaleSource.NONE), log_likelihood=np.full(n, np.nan),
+            appearance=describe(image, xy, confidence), image_size=image.shape[1::-1])
 
     def _lift(self, seen, camera, up, depth=None, camera_height=None):
         """Fill in what is in metres."""

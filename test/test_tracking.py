@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from lifting_ros.person import ScaleSource, Source
-from lifting_ros.skeleton import NUM_JOINTS, PELVIS
+from lifting_ros.skeleton import INDEX, NUM_JOINTS, PELVIS
 from lifting_ros.tracking import Observation, Tracker, motion
+from lifting_ros.tracking.appearance import describe
 from lifting_ros.tracking.association import box_iou, mahalanobis, match
 from lifting_ros.tracking.filters import FilterBank, FilterOptions, split
-from lifting_ros.tracking.ids import IdSource
+from lifting_ros.tracking.ids import IdSource, name_of
 
 SHAPE = np.random.default_rng(0).uniform(-1, 1, (NUM_JOINTS, 3)) * [0.3, 0.9, 0.2]
 FOCAL = 500.0
@@ -204,3 +205,107 @@ def test_distances_known_values():
     # of a velocity that is never forgotten: constant velocity, and noise density q t^3 / 3
     assert motion.pelvis_gain(0.5, 1e6) == pytest.approx(0.5, rel=1e-4)
     assert motion.pelvis_variance(0.5, 0.6, 500.0) == pytest.approx(0.6 * 0.125 / 3, rel=1e-2)
+
+
+def test_ids_of_a_file_never_come_twice_over_restarts_and_nodes(tmp_path):
+    path = tmp_path / 'ros' / 'ids'
+    names = []
+    for _ in range(3):                      # two nodes at a time, started three times
+        a, b = IdSource(path), IdSource(path)
+        names += [s.new() for _ in range(100) for s in (a, b)]
+    assert len(set(names)) == 600
+    assert all(len(n) == 5 and n[0].isalpha() and n.isalnum() for n in names)
+    assert len({name_of(k) for k in range(50_000)}) == 50_000
+    assert name_of(0) == name_of(26 * 36 ** 4) and name_of(1) != name_of(2)
+
+
+def test_a_file_that_cannot_be_written_is_no_end_of_names(tmp_path, caplog):
+    (tmp_path / 'file').write_text('not a number')
+    source = IdSource(tmp_path / 'file')
+    assert source.new() != source.new()
+    assert 'at random' in caplog.text
+
+
+def test_a_person_hidden_for_two_seconds_is_known_again_by_place():
+    tracker, before = Tracker(), {}
+    for k in range(30):
+        people = tracker.update(observe([[-1 + k / 30, 0, 4], [1.0, 0, 6]]), k / 30)
+    before = {round(p.joints[PELVIS, 2]): p.id for p in people}
+    for k in range(30, 90):                 # the far one goes on being seen
+        tracker.update(observe([[1.0, 0, 6]]), k / 30)
+    people = tracker.update(observe([[1.2, 0, 4], [1.0, 0, 6]]), 3.0)
+    assert {round(p.joints[PELVIS, 2]): p.id for p in people} == before
+
+
+def test_clothes_tell_apart_who_comes_back_at_the_same_place():
+    for swap in (False, True):
+        tracker = Tracker()
+        looks = np.array([[60, 20, 10, 30, 0, 0], [30, -10, 0, 20, 0, -20.0]])
+        for k in range(20):
+            o = observe([[-0.15, 0, 4], [0.15, 0, 4]])
+            o.appearance = looks
+            people = tracker.update(o, k / 20)
+        names = [p.id for p in sorted(people, key=lambda p: p.joints[PELVIS, 0])]
+        o = observe([[-0.15, 0, 4], [0.15, 0, 4]])
+        o.appearance = looks[::-1] if swap else looks
+        people = tracker.update(o, 2.5)
+        after = [p.id for p in sorted(people, key=lambda p: p.joints[PELVIS, 0])]
+        assert after == (names[::-1] if swap else names)
+
+
+def test_colours_of_trunk_and_thighs():
+    image = np.zeros((200, 100, 3), np.uint8)
+    image[:100], image[100:] = (0, 0, 255), (255, 0, 0)     # BGR: red above, blue below
+    xy = np.full((2, NUM_JOINTS, 2), 50.0)
+    for name, at in {'left_shoulder': (70, 20), 'right_shoulder': (30, 20),
+                     'left_hip': (65, 95), 'right_hip': (35, 95), 'left_knee': (65, 180),
+                     'right_knee': (35, 180)}.items():
+        xy[:, INDEX[name]] = at
+    confidence = np.ones((2, NUM_JOINTS))
+    confidence[1, INDEX['left_knee']] = 0
+    looks = describe(image, xy, confidence)
+    np.testing.assert_allclose(looks[0], [53.2, 80.1, 67.2, 32.3, 79.2, -107.9], atol=1.0)
+    assert np.isnan(looks[1, 3:]).all() and np.isfinite(looks[1, :3]).all()
+
+
+def run_scene(order=None, rotation=None, shift=0.0):
+    """Two people who cross, with noise; positions and velocities by name of first sight."""
+    tracker, rng, out = Tracker(), np.random.default_rng(3), []
+    for k in range(25):
+        o = observe([[-1 + k / 15, 0, 3.0], [1 - k / 15, 0, 4.5]])
+        o.joints += 0.01 * rng.normal(size=o.joints.shape)
+        if rotation is not None:
+            o.joints = o.joints @ rotation.T
+            o.covariance = rotation @ o.covariance @ rotation.T
+        if order is not None:
+            for name in ('box', 'keypoints', 'joints', 'covariance'):
+                setattr(o, name, getattr(o, name)[order])
+        people = tracker.update(o, shift + k / 15)
+        out.append(sorted(((p.age, p.joints, p.velocity, p.covariance) for p in people),
+                          key=lambda p: p[1][PELVIS] @ (np.eye(3) if rotation is None
+                                                        else rotation)[:, 2]))
+    assert len({p.id for p in people}) == 2
+    return out
+
+
+def test_the_answer_does_not_depend_on_order_frame_or_epoch(rng):
+    plain = run_scene()
+    turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    turn *= np.sign(np.linalg.det(turn))
+    for other, r in ((run_scene(order=[1, 0]), np.eye(3)), (run_scene(rotation=turn), turn),
+                     (run_scene(shift=1.7e9), np.eye(3))):
+        for a, b in zip(plain, other, strict=True):
+            for (age, x, v, c), (age_b, x_b, v_b, c_b) in zip(a, b, strict=True):
+                assert age == pytest.approx(age_b, abs=1e-5)
+                np.testing.assert_allclose(x @ r.T, x_b, atol=1e-5)
+                np.testing.assert_allclose(v @ r.T, v_b, atol=1e-4)
+                np.testing.assert_allclose(r @ c @ r.T, c_b, atol=1e-5)
+
+
+def test_the_unsure_are_given_out_when_seen_again():
+    tracker = Tracker()
+    o = observe([[0, 0, 4]])
+    o.confidence[:] = 0.2
+    assert tracker.update(o, 0.0) == []
+    person, = tracker.update(o, 0.05)
+    assert person.matched and person.age == pytest.approx(0.05)

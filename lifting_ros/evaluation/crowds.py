@@ -38,6 +38,8 @@ class Crowd:
             optical frame and (P, 17) which are visible.
         seen: of each frame (N, 17, 2) px, (N, 17) confidence and (N, 17, 2, 2) px^2 as the
             network would say; and (N,) whose they are, -1 nobody's.
+        looks: of each frame (N, 6), what tracking.appearance would say: colours drawn for each
+            person, 5 units of noise, mixed with a stranger's where trunk or legs are hidden.
         joints, covariance: of each frame what the lifter makes of it, see :func:`lift`.
     """
 
@@ -47,6 +49,7 @@ class Crowd:
     rate: float
     people: list
     seen: list
+    looks: list
     lifted: list = field(default_factory=list)
 
 
@@ -167,8 +170,32 @@ def make(kind, people, seed, mocap, rate=15.0, seconds=20.0):
     eye = np.array([0, 0, 1.0 + 3.5 * np.sin(pitch)])
     joints = (world - eye) @ rotation.T
     visible = _visible(joints, camera, boards)
-    return Crowd(f'{kind}, {people} people', camera, rotation[:, 2], rate,
-                 *_observed(joints, visible, camera, rate, rng))
+    crowd = Crowd(f'{kind}, {people} people', camera, rotation[:, 2], rate,
+                  *_observed(joints, visible, camera, rate, rng), [])
+    _dress(crowd, people, visible, np.random.default_rng([seed, people, 3]))
+    return crowd
+
+
+def _dress(crowd, people, visible, rng):
+    """Fill in how people look: shirts of all colours, trousers mostly dark."""
+    middle, spread = np.array([45, 2, 5, 30, 1, -2.0]), np.array([20, 12, 15, 15, 5, 10.0])
+    colours = rng.normal(size=(people, 6)) * spread + middle
+    for f, (_, confidence, _, who) in enumerate(crowd.seen):
+        out = rng.normal(size=(len(who), 6)) * spread + middle
+        for row, i in enumerate(who):
+            if i < 0:
+                continue
+            for part, joints in ((slice(0, 3), _TRUNK), (slice(3, 6), _THIGHS)):
+                share = visible[i, f, joints].mean()
+                out[row, part] = (share * colours[i, part] + (1 - share) * out[row, part]
+                                  + rng.normal(0, 5, 3))
+                if (confidence[row, joints] < 0.2).any():
+                    out[row, part] = np.nan
+        crowd.looks.append(out)
+
+
+_TRUNK = [INDEX[n] for n in ('left_hip', 'right_hip', 'left_shoulder', 'right_shoulder')]
+_THIGHS = [INDEX[n] for n in ('left_hip', 'right_hip', 'left_knee', 'right_knee')]
 
 
 def _visible(joints, camera, boards):
@@ -274,8 +301,10 @@ def lift(crowd, lifter, batch=32):
     crowd.lifted.extend(zip(*(np.split(w, edges) for w in whole), strict=True))
 
 
-def observation(crowd, f):
-    """Frame f as the tracker takes it: :class:`~lifting_ros.tracking.Observation`."""
+def observation(crowd, f, looks=True):
+    """Frame f as the tracker takes it: :class:`~lifting_ros.tracking.Observation`; with what
+    people look like or without.
+    """
     from ..tracking import Observation
     xy, confidence, var, _ = crowd.seen[f]
     joints, covariance, source, scale, fit = crowd.lifted[f]
@@ -283,7 +312,8 @@ def observation(crowd, f):
         confidence=confidence.mean(-1), box=keypoint_boxes(xy, confidence), keypoints=xy,
         keypoint_confidence=confidence, keypoint_covariance=var[..., None, None] * np.eye(2),
         joints=joints, covariance=covariance, source=source, scale_source=scale,
-        log_likelihood=fit, image_size=(crowd.camera.width, crowd.camera.height))
+        log_likelihood=fit, appearance=crowd.looks[f] if looks else None,
+        image_size=(crowd.camera.width, crowd.camera.height))
 
 
 def truth(crowd, f):

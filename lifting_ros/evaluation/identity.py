@@ -118,6 +118,7 @@ def follow(tracker, crowd):
 def trackers():
     """Name -> a new tracker of each kind in the table."""
     return {'this tracker': Tracker(TrackerOptions()),
+            'without clothes': Tracker(TrackerOptions(appearance=0.0)),
             'boxes by overlap': BoxTracker(TrackerOptions()),
             'moving boxes by overlap': BoxTracker(TrackerOptions(), moving=True),
             'named by the truth': None}

@@ -5,7 +5,6 @@ from scipy.optimize import linear_sum_assignment
 
 from ..skeleton import PELVIS
 
-NEVER = 1e6
 #: Seconds in which the error that stays becomes another one: people turn and are hidden.
 _DRIFT = 5.0
 #: m, the uncertainty of a root's place at which its cost begins at 0.
@@ -154,10 +153,11 @@ def mahalanobis(gap, cov):
 
 
 def match(cost, limit):
-    """The one-to-one matching of least cost, pairs above ``limit`` left apart.
+    """The one-to-one matching of least cost, where to leave a row apart costs ``limit``.
 
     Args:
         cost: (N, M), NaN where a pair is impossible.
+        limit: a number, or (N,) of each row.
 
     Returns:
         list of (row, column).
@@ -165,7 +165,7 @@ def match(cost, limit):
     cost = np.asarray(cost, dtype=float)
     if cost.size == 0:
         return []
-    possible = np.nan_to_num(cost, nan=NEVER, posinf=NEVER)
-    possible = np.where(possible > limit, NEVER, possible)
-    rows, columns = linear_sum_assignment(possible)
-    return [(int(r), int(c)) for r, c in zip(rows, columns) if possible[r, c] < NEVER]
+    gain = cost - np.broadcast_to(limit, cost.shape[:1])[:, None]
+    gain = np.minimum(np.nan_to_num(gain, nan=0.0, posinf=0.0), 0)
+    rows, columns = linear_sum_assignment(gain)
+    return [(int(r), int(c)) for r, c in zip(rows, columns) if gain[r, c] < 0]

@@ -17,9 +17,10 @@ class TrackerOptions:
     """What the tracker may assume. Times in seconds."""
 
     keep: float = 4.0        # a person not seen for longer is forgotten, its name with it
-    keep_left: float = 1.0   # the same for one who was leaving the image
+    keep_left: float = 2.0   # the same for one who was leaving the image
     show_gap: float = 0.35   # a person not seen is still given out, as PREDICTED, for so long
     max_cost: float = 20.0   # pairs that cost more do not match (association.py)
+    lost_cost: float = 20.0  # the same for those not seen lately: a stranger may stand there
     seen: float = 0.15       # a keypoint above this confidence counts as seen
     max_step: float = 5.0    # time running on by more than this starts afresh
     confirm: float = 0.3     # who is less sure than this is given out when seen a second time
@@ -177,9 +178,10 @@ class Tracker:
 
     def _forget(self, stamp):
         def stays(t):
-            return stamp - t.seen <= (self.options.keep_left if t.leaving else
-                                      self.options.keep) and (t.shown or t.seen == stamp
-                                                              or stamp - t.seen < 0.5)
+            # who was seen for an instant is not waited for as who was seen for long
+            longest = self.options.keep_left if t.leaving else self.options.keep
+            life = t.seen - t.born if t.shown else 0.0
+            return stamp - t.seen <= min(longest, 0.4 + 2 * life)
         keep = np.array([stays(t) for t in self._tracks], bool)
         if not keep.all():
             self._bank.keep(np.flatnonzero(keep[:len(self._bank)]))
@@ -191,18 +193,21 @@ class Tracker:
             return []
         boxes = np.array([t.box_at(stamp) for t in tracks])
         moved = boxes[:, None, :2] - np.array([t.person.box for t in tracks])[:, None, :2]
-        limit = self.options.seen
+        least = self.options.seen
         away = np.array([stamp - t.seen for t in tracks])
         image = association.image_cost(
             boxes, np.array([t.person.keypoints for t in tracks]) + moved,
-            np.array([t.person.keypoint_confidence for t in tracks]) > limit,
-            o.box, o.keypoints, o.keypoint_confidence > limit)
+            np.array([t.person.keypoint_confidence for t in tracks]) > least,
+            o.box, o.keypoints, o.keypoint_confidence > least)
         place = np.full((len(tracks), len(o)), np.nan)
         n = len(self._bank)
         if n:
             gap = np.array([stamp - t.lifted for t in tracks[:n]])
             place[:n] = association.place_cost(self._bank, fresh, gap, o.joints, o.covariance)
         cost = association.combine(image, place, away, self.options.max_cost)
+        # who was seen just now is likelier to be seen again than who is hidden
+        lately = np.clip((away - 0.1) / 0.4, 0, 1)
+        limit = (1 - lately) * self.options.max_cost + lately * self.options.lost_cost
         cost = cost + association.stature_cost(
             np.array([t.stature for t in tracks]), np.array([t.statures for t in tracks]),
             bone_stature(o.joints))
@@ -211,7 +216,7 @@ class Tracker:
             looks = np.array([unknown if t.appearance is None else t.appearance for t in tracks])
             cost = cost + self.options.appearance * association.appearance_cost(looks,
                                                                                 o.appearance)
-        return association.match(cost, self.options.max_cost)
+        return association.match(cost, limit)
 
     def _measure(self, o, pairs, stamp, fresh):
         """Give the filters of matched people their measurements."""
