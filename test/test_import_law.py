@@ -10,7 +10,7 @@ PACKAGE = pathlib.Path(__file__).resolve().parent.parent / 'lifting_ros'
 _GROUND = {'skeleton', 'camera', 'person', 'body_frame', 'rigid', 'frame_tree', 'human_model',
            'kinematics'}
 _CORE = _GROUND | {'prior', 'lifting', 'network', 'tracking', 'pipeline', 'drawing', 'view',
-                   'video'}
+                   'video', 'prediction', 'fusion', 'separation'}
 #: room -> rooms of the project it may import besides itself
 LAW = {
     '__init__': set(),
@@ -32,7 +32,8 @@ LAW = {
     'lifting': _GROUND | {'prior'},
     'network': _GROUND | {'prior', 'lifting'},
     'tracking': _GROUND,
-    'pipeline': _CORE - {'drawing', 'view', 'video'},
+    'pipeline': _CORE - {'drawing', 'view', 'video', 'prediction', 'fusion',
+                                          'separation'},
     'run': _CORE,
     'ros': _CORE | {'msg'},
     # the two workshops beside the core share readers and measures
@@ -44,7 +45,7 @@ LAW = {
 ROS = {'rclpy', 'rcl_interfaces', 'sensor_msgs', 'std_msgs', 'geometry_msgs', 'diagnostic_msgs',
        'visualization_msgs', 'builtin_interfaces', 'ament_index_python', 'cv_bridge',
        'lifecycle_msgs', 'tf2_ros', 'tf2_msgs', 'tf_transformations', 'sensor_msgs_py', 'launch',
-       'rosbags', 'moveit_msgs', 'shape_msgs'}
+       'rosbags', 'moveit_msgs'}
 ONLY = {**{name: {'ros'} for name in ROS},
         'torch': {'network', 'training', 'evaluation', 'ros', 'pipeline'}}
 

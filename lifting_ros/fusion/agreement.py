@@ -60,9 +60,10 @@ class Verdict:
     def text(self):
         """In a sentence."""
         x, y, z = 100 * self.offset
-        return (f'{self.camera} sees people {100 * np.linalg.norm(self.offset):.0f} cm off where '
-                f'{", ".join(self.others)} do{"es" * (len(self.others) == 1)} ({x:+.0f}, {y:+.0f}, '
-                f'{z:+.0f} cm): check the extrinsic calibration')
+        far = 100 * np.linalg.norm(self.offset)
+        return (f'{self.camera} sees people {far:.0f} cm off where {", ".join(self.others)} '
+                f'do{"es" * (len(self.others) == 1)} ({x:+.0f}, {y:+.0f}, {z:+.0f} cm): check '
+                'the extrinsic calibration')
 
 
 class _Sum:

@@ -22,7 +22,7 @@ for _rank, _source in enumerate((Source.UNKNOWN, Source.PREDICTED, Source.LIFTED
 class FuserOptions:
     """What is assumed. Metres, seconds."""
 
-    gate: float = 8.0        # people of larger distance (see information.distances) are two
+    gate: float = 5.0        # people of larger distance (see information.distances) are two
     loyalty: float = 0.5     # factor on the distance where the camera's own id says so too
     slack: float = 0.03      # m, what extrinsics may be off without people falling apart
     keep: float = 2.0        # s, a person nobody sees is forgotten, its id with it
@@ -136,10 +136,9 @@ class Fuser:
         """Groups of different cameras that are one person become one; the older id stays."""
         while len(groups) > 1:
             cost = np.full((len(groups), len(groups)), np.nan)
-            for a, (first, mine) in enumerate(groups):
-                for b, (second, other) in enumerate(groups[:a]):
-                    if not mine.keys() & other.keys() and not (first and second and (
-                            first.joints is second.joints)):
+            for a, (_, mine) in enumerate(groups):
+                for b, (_, other) in enumerate(groups[:a]):
+                    if not mine.keys() & other.keys():
                         cost[a, b] = self._apart(mine, other, sights)
             if not (cost < self.options.gate).any():
                 break
@@ -240,7 +239,8 @@ def _person(track, members, stamp):
     source = np.array([m.source for m in members])
     best = _RANK[source].argmax(0)
     return Person(
-        id=track.name, confidence=float(max(m.confidence for m in members)), box=np.full(4, np.nan),
+        id=track.name, confidence=float(max(m.confidence for m in members)),
+        box=np.full(4, np.nan),
         keypoint_confidence=np.max([m.keypoint_confidence for m in members], axis=0),
         joints=track.joints, covariance=track.covariance, velocity=track.velocity,
         velocity_covariance=track.spread, source=source[best, np.arange(NUM_JOINTS)],
