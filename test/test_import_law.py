@@ -45,7 +45,7 @@ LAW = {
 ROS = {'rclpy', 'rcl_interfaces', 'sensor_msgs', 'std_msgs', 'geometry_msgs', 'diagnostic_msgs',
        'visualization_msgs', 'builtin_interfaces', 'ament_index_python', 'cv_bridge',
        'lifecycle_msgs', 'tf2_ros', 'tf2_msgs', 'tf_transformations', 'sensor_msgs_py', 'launch',
-       'rosbags', 'moveit_msgs'}
+       'rosbags', 'shape_msgs'}
 ONLY = {**{name: {'ros'} for name in ROS},
         'torch': {'network', 'training', 'evaluation', 'ros', 'pipeline'}}
 

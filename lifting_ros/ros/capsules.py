@@ -8,7 +8,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from ..separation import LIMBS
 from . import qos
-from .markers import quaternions
+from .shapes import quaternions
 
 
 def poses(limbs):
