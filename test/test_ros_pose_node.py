@@ -395,3 +395,52 @@ def test_missing_weights_are_named(tmp_path):  # damaged ones: test_ros_faults
         assert p.poll() is None and graph.interrupt(p) == 0  # unconfigured: see the life cycle
     finally:
         graph.close()
+
+
+def test_a_rate_limit_skips_and_counts(node):
+    node.set_parameters([rclpy.Parameter('max_rate', value=2.0)])
+    for _ in range(5):
+        node._on_image(one_image(0), {})
+    counts = node.diagnostics
+    assert (counts.processed, counts.skipped, counts.frames.received) == (1, 4, 5)
+    node.set_parameters([rclpy.Parameter('max_rate', value=0.0)])
+    node._on_image(one_image(0), {})
+    assert counts.processed == 2
+
+
+@pytest.mark.parametrize('name, value, word', [
+    ('target_frame', '/map', 'slash'), ('gravity_frame', 'a b', 'spaces'),
+    ('tf', 'all', 'none, body, joints'), ('tf_timeout', 9.0, 'out of range'),
+    ('up', [0.0, math.nan, 0.0], 'finite'), ('max_rate', -1.0, 'out of range')])
+def test_changes_are_refused_with_a_reason(node, name, value, word):
+    before = dict(node.values)
+    (answer,) = node.set_parameters([rclpy.Parameter(name, value=value)])
+    assert not answer.successful and name in answer.reason and word in answer.reason
+    assert node.values == before
+
+
+def test_depth_and_imu_are_subscribed_to_when_asked_for(node):
+    def topics():
+        return {s.topic_name for s in node.subscriptions}
+
+    assert not topics() & {'/depth', '/imu'}
+    node.set_parameters([rclpy.Parameter('depth', value=True), rclpy.Parameter('imu', value=True)])
+    node._on_image(one_image(0), {})
+    assert {'/depth', '/depth_info', '/imu'} <= topics()
+    node.set_parameters([rclpy.Parameter('depth', value=False)])
+    node._on_image(one_image(0), {})
+    assert '/imu' in topics() and '/depth' not in topics()
+
+
+@pytest.mark.parametrize('name, state', [('/image.subscription', 'inactive'),
+                                         ('/pose/skeletons.publisher', 'unconfigured')])
+def test_an_impossible_quality_of_service_is_named(tmp_path, name, state):
+    graph = Graph(tmp_path)
+    made = PoseNode(lambda values: FakePipeline(), context=graph.context, parameter_overrides=[
+        rclpy.Parameter(f'qos_overrides.{name}.reliability', value='sometimes')])
+    try:
+        assert made._state_machine.current_state[1] == state
+        assert 'sometimes' in made.diagnostics.reason or 'reliability' in made.diagnostics.reason
+    finally:
+        made.destroy_node()
+        graph.close()

@@ -1,6 +1,8 @@
 """What a soak says of a run: its own arithmetic, on runs that are known."""
 # ruff: noqa: I001 (ros_support goes first: it skips where there is no ROS)
 
+import os
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -23,7 +25,7 @@ def run(drop=5, growth=0.0, more_threads=0, more_files=0, forget=0):
               'frames rejected': '0', 'frames skipped': '0'})
     t = np.arange(200.0)
     rows = np.stack((t, 500 + 100 * np.minimum(t, 50) / 50 + growth * np.maximum(t - 100, 0) / 100,
-                     20 + more_threads * (t > 150), 30 + more_files * (t > 150)), 1)
+                     20 + more_threads * (t > 150), 30 + more_files * (t > 150), 0.2 * t), 1)
     return listener, sent, {'pose': rows.tolist()}
 
 
@@ -57,9 +59,7 @@ def test_stamps_of_nobody_s_image_and_out_of_order_fail():
 
 
 def test_usage_is_of_this_process():
-    import os
-
-    memory, threads, files = soak.usage(os.getpid())
+    memory, threads, files, cpu = soak.usage(os.getpid())
     with open(os.devnull) as _:
         assert soak.usage(os.getpid())[2] == files + 1
-    assert 20 < memory < 10_000 and threads >= 1
+    assert 20 < memory < 10_000 and threads >= 1 and abs(cpu - time.process_time()) < 0.5

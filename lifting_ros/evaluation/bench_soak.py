@@ -43,6 +43,6 @@ def report(f):
             f'{name}: memory {p["memory_settled_mb"]} MB after {f["settled_after_s"]:g} s, '
             f'{p["memory_end_mb"]} MB at the end ({p["memory_growth_mb"]:+} MB); threads '
             f'{p["threads"][0]} -> {p["threads"][1]}, open files {p["files"][0]} -> '
-            f'{p["files"][1]}')
+            f'{p["files"][1]}; CPU {p["cpu_ms_per_answer"]} ms an answer')
     lines.append('passed' if f['passed'] else 'NOT passed')
     return '\n'.join(lines)

@@ -25,11 +25,12 @@ SETTLED, GROWTH = 2.0, 20.0
 
 
 def usage(pid):
-    """Resident memory (MB), threads and open files of a process."""
+    """Resident memory (MB), threads, open files and CPU time (s) of a process."""
     status = pathlib.Path(f'/proc/{pid}/status').read_text()
     values = dict(line.split(':', 1) for line in status.splitlines() if ':' in line)
+    times = pathlib.Path(f'/proc/{pid}/stat').read_text().rsplit(')', 1)[1].split()[11:13]
     return (int(values['VmRSS'].split()[0]) / 1024, int(values['Threads']),
-            len(os.listdir(f'/proc/{pid}/fd')))
+            len(os.listdir(f'/proc/{pid}/fd')), sum(map(int, times)) / os.sysconf('SC_CLK_TCK'))
 
 
 class Listener:
@@ -59,7 +60,7 @@ def summary(listener, sent, samples, settled):
     Args:
         listener: :class:`Listener`.
         sent: (N,) stamps of the images, ns.
-        samples: process -> (T, 4) seconds since the start, MB, threads, open files.
+        samples: process -> (T, 5) seconds since the start, MB, threads, open files, s of CPU.
         settled: seconds after which nothing may grow.
     """
     stamps, latency = np.array(listener.stamps), np.array(listener.latency)
@@ -87,7 +88,9 @@ def summary(listener, sent, samples, settled):
             'memory_end_mb': round(float(np.median(late[-n:, 1])), 1),
             'memory_growth_mb': round(float(np.median(late[-n:, 1]) - np.median(late[:n, 1])), 1),
             'threads': [int(late[0, 2]), int(late[-1, 2])],
-            'files': [int(late[0, 3]), int(late[-1, 3])]}
+            'files': [int(late[0, 3]), int(late[-1, 3])],
+            'cpu_ms_per_answer': round(1e3 * float(rows[-1, 4] - rows[0, 4])
+                                       / max(len(stamps), 1), 1)}
     out['passed'] = bool(
         out['unaccounted'] == 0 and counts['processed'] == len(stamps)
         and out['stamps_increase'] and out['stamps_are_inputs']

@@ -55,17 +55,20 @@ class Watch:
         self.problems = list(found.values())
         return self.problems
 
+    def _own(self, info):
+        return (info.node_name, info.node_namespace) == (self._node.get_name(),
+                                                         self._node.get_namespace())
+
     def _incoming(self, wanted, subscription):
         topic, kind = subscription.topic_name, _type_name(subscription.msg_type)
-        ours = [i for i in self._node.get_subscriptions_info_by_topic(topic)
-                if i.node_name == self._node.get_name()
-                and i.node_namespace == self._node.get_namespace()]
+        ours = list(filter(self._own, self._node.get_subscriptions_info_by_topic(topic)))
         profile = ours[0].qos_profile if ours else subscription.qos_profile
         others = self._node.get_publishers_info_by_topic(topic)
         if not any(i.topic_type == kind for i in others):
             since = self._since.setdefault(topic, self._clock())
             if self._clock() - since >= PATIENCE:
-                yield ('lonely', topic), self._lonely(wanted, topic, kind, others)
+                text = self._lonely(wanted, topic, kind, others)
+                yield ('lonely', text), text  # said again when there is better advice
             return
         self._since.pop(topic, None)
         for info in others:
@@ -85,8 +88,8 @@ class Watch:
                 if 'sensor_msgs/msg/CompressedImage' in types else ''
             return f'{topic} is published as {types}, this node needs {kind}{hint}'
         names = [name for name, types in self._node.get_topic_names_and_types()
-                 if kind in types and name != topic
-                 and self._node.count_publishers(name)]
+                 if kind in types and name != topic and not all(
+                     self._own(i) for i in self._node.get_publishers_info_by_topic(name))]
         there = (f'topics of this type that are published: {", ".join(near(topic, names))}. '
                  f'Remap: -r {wanted}:={near(topic, names)[0]}' if names else
                  'no topic of this type is published at all: is its node running, in this ROS '
@@ -97,8 +100,7 @@ class Watch:
         topic, kind = publisher.topic_name, _type_name(publisher.msg_type)
         profile = publisher.qos_profile
         for info in self._node.get_publishers_info_by_topic(topic):
-            if (info.node_name, info.node_namespace) == (self._node.get_name(),
-                                                         self._node.get_namespace()):
+            if self._own(info):
                 profile = info.qos_profile
         for info in self._node.get_subscriptions_info_by_topic(topic):
             wrong = _mismatch(profile, info.qos_profile)
