@@ -1,4 +1,4 @@
-"""Where to hand something over: a person's wrist in the robot's base frame, when it can be trusted.
+"""Where to hand over: a wrist in the robot's base frame, when it can be trusted.
 
 Publishes `hand_over_pose` (geometry_msgs/PoseStamped) while a wrist is seen, is sure to
 `max_sigma` metres and slower than `max_speed`. The robot's own planner goes there.

@@ -9,10 +9,10 @@ known of people, or nothing has come for 0.2 s, the robot stands. No safety-rate
 import sys
 
 from geometry_msgs.msg import Twist
+from lifting_ros.msg import Separation
 from rclpy.node import Node
 from rclpy.time import Time
 
-from lifting_ros.msg import Separation
 from lifting_ros.ros import spin
 
 

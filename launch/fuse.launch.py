@@ -1,4 +1,4 @@
-"""Several cameras as one: the node ``fuse`` on the people of each, and ``separation`` if asked for.
+"""Several cameras as one: the node ``fuse`` on the people of each; ``separation`` if asked for.
 
 ros2 launch lifting_ros fuse.launch.py \
     topics:="['/left/pose/skeletons','/right/pose/skeletons']" target_frame:=base_link

@@ -21,6 +21,9 @@ COMMANDS = {
     ('eval', 'chain'): ('lifting_ros.evaluation.chain', 'image to joints, on rendered people'),
     ('eval', 'demo'): ('lifting_ros.evaluation.demo', 'the demo clip against its truth'),
     ('eval', 'identity'): ('lifting_ros.evaluation.identity', 'names over time: IDF1, HOTA'),
+    ('eval', 'fusion'): ('lifting_ros.evaluation.fusion', 'several cameras: errors, consistency, '
+                         'wrong extrinsics'),
+    ('eval', 'filter'): ('lifting_ros.evaluation.filter', 'jitter, lag, honesty of the filters'),
     ('export',): ('lifting_ros.network.command', 'the network as an ONNX or TorchScript file'),
     ('convert', 'caffe'): ('lifting_ros.network.caffe', "the original's Caffe weights into cpm"),
     ('bench',): ('lifting_ros.evaluation.bench', 'speed, beside plain references and peers'),

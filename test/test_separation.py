@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from lifting_ros.prediction import carried, moved_on
 from lifting_ros.person import Person
+from lifting_ros.prediction import carried, moved_on
 from lifting_ros.separation import LIMBS, RADIUS, capsules, nearest
 from lifting_ros.skeleton import INDEX, PELVIS
 
