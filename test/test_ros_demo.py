@@ -3,15 +3,18 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
 import ros_support
+from conftest import ROOT
 import cv2
 import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CameraInfo, Image
+from scipy.spatial.transform import Rotation
 from std_msgs.msg import Header
 
 from lifting_ros.person import Person
@@ -19,6 +22,7 @@ from lifting_ros.ros import bag
 from lifting_ros.ros.conversions import to_array
 from lifting_ros.ros.images import to_bgr
 from lifting_ros.ros.recording import Recording, compare, report, summarise, table
+from lifting_ros.view import axes
 
 
 def film(path, frames=12, rate=10, size=(160, 120)):
@@ -183,6 +187,11 @@ def test_whole_demo_on_a_short_film(tmp_path):
         assert counts['/pose/skeletons'] == ('lifting_ros/msg/SkeletonArray',
                                              summary['frames_out'])
         assert counts['/pose/skeleton_model'][1] == 1
+        assert counts['/tf_static'] == ('tf2_msgs/msg/TFMessage', 1)
+        layout = json.loads((ROOT / 'config' / 'pose.foxglove.json').read_text())
+        shown = re.findall(r'"(/[a-z_/]+)"', json.dumps(layout['configById']))
+        wanted = {t for t in shown if t.startswith(('/pose', '/image', '/camera', '/diag'))}
+        assert wanted <= set(counts) | {'/pose/markers', '/diagnostics'} and wanted
         wanted = [c for c in reader.connections if c.topic == '/image/compressed']
         _, _, data = next(reader.messages(connections=wanted))
         jpeg = reader.deserialize(data, wanted[0].msgtype).data
@@ -213,11 +222,18 @@ def test_bag_carries_the_real_types(tmp_path):
     header = Header(stamp=Time(sec=5), frame_id='eye')
     msg = to_array([person(np.ones((17, 3)))], header, 9, 9)
     b.write('/s', type(msg), serialize_message(msg), 7)
+    up = np.array([0, -np.cos(0.2), -np.sin(0.2)])
+    b.write_static('eye', 'people_view', axes(up).T, 3)
     b.close()
     rosbags = pytest.importorskip('rosbags.highlevel')
     with rosbags.AnyReader([tmp_path / 'bag']) as reader:
-        (connection,) = reader.connections
-        (_, stamp, data), = reader.messages()
+        connection, static = sorted(reader.connections, key=lambda c: c.topic)
+        (_, stamp, data), = reader.messages(connections=[connection])
+        (_, _, told), = reader.messages(connections=[static])
+        (t,) = reader.deserialize(told, 'tf2_msgs/msg/TFMessage').transforms
+        q = t.transform.rotation
+        assert (t.header.frame_id, t.child_frame_id) == ('eye', 'people_view')
+        assert np.allclose(Rotation.from_quat([q.x, q.y, q.z, q.w]).as_matrix()[:, 2], up)
         back = reader.deserialize(data, connection.msgtype)
         assert stamp == 7 and back.header.frame_id == 'eye'
         assert back.skeletons[0].joints[3].name == msg.skeletons[0].joints[3].name

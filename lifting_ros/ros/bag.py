@@ -4,6 +4,8 @@ import importlib.util
 import pathlib
 import shutil
 
+from ..body_frame import quaternion
+
 
 def _definitions():
     """Typestore of ROS 2 Jazzy with this package's messages."""
@@ -65,6 +67,29 @@ class Bag:
                 topic, f'{package}/{group}/{name}', typestore=self._store)
         self._writer.write(self._connections[topic], stamp, data)
         self.count += 1
+
+    def write_static(self, parent, child, rotation, stamp):
+        """Write a transform that never changes to /tf_static; tf2_msgs need not be installed.
+
+        Args:
+            parent, child: names of the frames, at the same place.
+            rotation: (3, 3), columns are the child's axes in the parent.
+            stamp: ns.
+        """
+        t = self._store.types
+        kind = 'tf2_msgs/msg/TFMessage'
+        x, y, z, w = quaternion(rotation).tolist()
+        when = t['builtin_interfaces/msg/Time'](sec=stamp // 10**9, nanosec=stamp % 10**9)
+        message = t[kind](transforms=[t['geometry_msgs/msg/TransformStamped'](
+            header=t['std_msgs/msg/Header'](stamp=when, frame_id=parent), child_frame_id=child,
+            transform=t['geometry_msgs/msg/Transform'](
+                translation=t['geometry_msgs/msg/Vector3'](x=0.0, y=0.0, z=0.0),
+                rotation=t['geometry_msgs/msg/Quaternion'](x=x, y=y, z=z, w=w)))])
+        if '/tf_static' not in self._connections:
+            self._connections['/tf_static'] = self._writer.add_connection(
+                '/tf_static', kind, typestore=self._store)
+        self._writer.write(self._connections['/tf_static'], stamp,
+                           self._store.serialize_cdr(message, kind))
 
     def close(self):
         """Finish the file."""

@@ -14,12 +14,15 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from visualization_msgs.msg import MarkerArray
 
 from ..msg import SkeletonArray, SkeletonModel
+from ..view import axes
 from . import bag, qos, spin
 from .images import to_bgr
-from .recording import Recording, report
+from .recording import Recording, read, report
 
 #: Deep enough that this node loses nothing itself, but best effort as sensor data is.
 _ALL = QoSProfile(depth=30, reliability=ReliabilityPolicy.BEST_EFFORT)
+#: Frame in the bag with x ahead of the camera, y left, z up; config/pose.foxglove.json shows it.
+VIEW_FRAME = 'people_view'
 PARAMETERS = (
     ('output', 'output/demo', 'Folder of what is written.'),
     ('pose', '/pose', 'Name of the pose node, before its topics.'),
@@ -78,6 +81,10 @@ class RecorderNode(Node):
                                   [cv2.IMWRITE_JPEG_QUALITY, 88])
         if not good:
             return
+        if self._bag is not None and not self._recording.images:
+            # viewers turn about z: a frame with z up, as the node's view_frame has it
+            truth = read(self._values['truth']) or {}
+            self._bag.write_static(msg.header.frame_id, VIEW_FRAME, axes(truth.get('up')).T, now)
         self._recording.add_image(msg.header.stamp, jpeg)
         small = CompressedImage(header=msg.header, format='jpeg', data=jpeg.tobytes())
         self._write(self.resolve_topic_name('image') + '/compressed', CompressedImage,

@@ -55,7 +55,7 @@ class Recording:
         self.processing[stamp] = msg.processing_latency
 
 
-def _load(path):
+def read(path):
     """Return the arrays of an npz as a dict; None without a path or a file."""
     if not path or not pathlib.Path(path).is_file():
         return None
@@ -241,7 +241,7 @@ def report(recording, output, values):
         values: dict with ``stamps``, ``truth``, ``video``, ``view``, ``title`` as the
             recorder's parameters.
     """
-    sent, truth = _load(values['stamps']), _load(values['truth'])
+    sent, truth = read(values['stamps']), read(values['truth'])
     summary = {'source': values['title'], **summarise(recording, sent)}
     up = None
     if truth is not None:

@@ -26,7 +26,7 @@ PARAMETERS = (
     ('seconds', 0.0, 'How long to publish; 0: once through the file, 5 s of a photo, a camera '
      'without end. A file that is shorter starts again.'),
     ('longest_side', 640, 'Larger frames are shrunk to this many pixels; 0: as they are.'),
-    ('wait_for', 1, 'Subscribers of the images to wait for before the first one, at most 60 s.'),
+    ('wait_for', 1, 'Subscribers of the images to wait for before the first one, at most 240 s.'),
     ('stamps', '', 'npz to write at the end: stamp (N,) ns and frame (N,) of the images sent.'),
 )
 
@@ -91,7 +91,7 @@ class SourceNode(Node):
         self._info.header.stamp = self.get_clock().now().to_msg()
         self._infos.publish(self._info)
         waited = time.monotonic() - self._started
-        if self._images.get_subscription_count() < self._wait_for and waited < 60:
+        if self._images.get_subscription_count() < self._wait_for and waited < 240:
             return
         if self._next is None:  # discovery is not at the same time on both sides
             self._next = time.monotonic() + 0.7
