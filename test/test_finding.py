@@ -7,7 +7,7 @@ import pytest
 
 from lifting_ros.evaluation import finders
 from lifting_ros.evaluation.finding import Scene, average_precision, figures, judge, table
-from lifting_ros.network.find import find_people
+from lifting_ros.network.find import find_people, merge
 from lifting_ros.skeleton import NUM_JOINTS
 from lifting_ros.training.photos import Labelled
 
@@ -121,3 +121,25 @@ def test_people_are_where_their_joints_are():
     assert len(find_people(*_maps([(one, 0.4), (two, 0.8)]), 0.5, 10)[1]) == 1
     assert len(find_people(*_maps([(one, 0.4), (two, 0.8)]), 0.2, 1)[1]) == 1
 
+
+
+def test_a_neighbours_joint_does_not_widen_a_box():
+    """The only wrist in sight is another person's, far from where the regression has it."""
+    joints = np.stack((np.linspace(5, 15, 17), np.linspace(5, 25, 17)), 1).round()
+    centre, regress, heat = _maps([(joints, 0.8)])
+    alone, _ = find_people(centre, regress, heat, 0.2, 10)
+    x, y = joints[9].astype(int)
+    heat[9, y, x], heat[9, 30, 50] = 0.0, 0.9
+    beside, _ = find_people(centre, regress, heat, 0.2, 10)
+    assert np.abs(alone - beside).max() < 8
+
+
+def test_scales_are_merged():
+    boxes = np.array([[0.0, 0, 10, 20], [100, 0, 130, 40]])
+    found, scores = merge([(boxes, np.array([0.3, 0.5])),
+                           (boxes + 1, np.array([0.6, 0.4])),
+                           (np.zeros((0, 4)), np.zeros(0))], 10)
+    assert scores.tolist() == [0.6, 0.5]
+    np.testing.assert_array_equal(found, [boxes[0] + 1, boxes[1]])
+    assert len(merge([(boxes, np.array([0.3, 0.5]))], 1)[0]) == 1
+    assert merge([(np.zeros((0, 4)), np.zeros(0))], 5)[0].shape == (0, 4)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from . import weights
 from .crops import check_image, cut, cut_on_device, normalise
 from .export import CropGraph, WholeGraph, runners
-from .find import find_people
+from .find import SIDES, find_people, merge
 
 log = logging.getLogger(__name__)
 
@@ -132,14 +132,14 @@ class Estimator:
         return Keypoints(xy, confidence, covariance / scale[:, None, None, None] ** 2)
 
     @torch.inference_mode()
-    def find(self, image, threshold=0.3, max_people=16, side=384):
+    def find(self, image, threshold=0.3, max_people=16, side=SIDES):
         """People in a whole image.
 
         Args:
             image: (H, W, 3) uint8 BGR.
             threshold: least centre score, 0..1.
             max_people: at most so many, the surest first.
-            side: the longer side the image is brought to, px (a multiple of 32).
+            side: the longer side the image is brought to, px; several are looked at in turn.
 
         Returns:
             boxes (M, 4) x0 y0 x1 y1 px, scores (M,), float64.
@@ -148,6 +148,10 @@ class Estimator:
             ValueError: image of a wrong shape.
         """
         image = check_image(image)
+        return merge([self._find_at(image, threshold, max_people, s) for s in np.ravel(side)],
+                     max_people)
+
+    def _find_at(self, image, threshold, max_people, side):
         scale = side / max(image.shape[:2])
         h, w = (max(1, round(n * scale)) for n in image.shape[:2])
         small = cv2.resize(image, (w, h),

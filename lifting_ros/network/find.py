@@ -3,10 +3,16 @@
 import numpy as np
 from scipy.ndimage import maximum_filter
 
+#: Longer sides at which a picture is looked at: who is large is seen in the small picture, who is
+#: small in the large one.
+SIDES = (320, 544)
 _STRIDE = 4
 _WIDEN = 0.10       # of the joints' longer extent: the boxes of the labels are that much wider
 _REACH = 1.8
 _OVERLAP = 0.5      # of two boxes that share more than this, the weaker is the same person
+_SURE = 0.1         # height of a joint's heat from which it counts as seen
+_FAR = 0.3          # of the person's size: a peak that far from the regressed joint is another's
+_FEW = 6            # joints that make a box; with fewer the regressed ones do
 
 
 def _iou(box, others):
@@ -43,10 +49,13 @@ def find_people(centre, regress, heat, threshold, max_people):
         weighted = heat * _REACH / (distance + _REACH)
         best = weighted.reshape(17, -1).argmax(1)
         joints = np.stack((best % w, best // w), 1).astype(np.float64)
-        sure = heat.reshape(17, -1)[np.arange(17), best] > 0.1
-        # a joint nobody sees is where the regression has it, unless outside the picture
-        joints[~sure] = coarse[~sure][:, ::-1]
-        use = sure if sure.sum() >= 4 else np.ones(17, bool)
+        rough = coarse[:, ::-1]
+        size = max((rough.max(0) - rough.min(0)).max(), 1.0)
+        sure = heat.reshape(17, -1)[np.arange(17), best] > _SURE
+        # a peak far from where the regression has the joint is a neighbour's
+        sure &= np.linalg.norm(joints - rough, axis=1) < _FAR * size
+        joints[~sure] = rough[~sure]
+        use = sure if sure.sum() >= _FEW else np.ones(17, bool)
         px = _STRIDE * joints[use] + (_STRIDE - 1) / 2
         lo, hi = px.min(0), px.max(0)
         grow = _WIDEN * (hi - lo).max() + _STRIDE
@@ -59,3 +68,23 @@ def find_people(centre, regress, heat, threshold, max_people):
         if len(boxes) == max_people:
             break
     return np.array(boxes).reshape(-1, 4), np.array(scores)
+
+
+def merge(parts, max_people):
+    """People found at several scales, each once.
+
+    Args:
+        parts: list of (boxes (M, 4) px of the image, scores (M,)); max_people: at most so many.
+
+    Returns:
+        boxes, scores: of boxes that share more than half the surer one, the surest first.
+    """
+    boxes = np.concatenate([b for b, _ in parts]).reshape(-1, 4)
+    scores = np.concatenate([s for _, s in parts])
+    keep = []
+    for i in np.argsort(-scores, kind='stable'):
+        if not keep or _iou(boxes[i], boxes[keep]).max() <= _OVERLAP:
+            keep.append(i)
+        if len(keep) == max_people:
+            break
+    return boxes[keep], scores[keep]
