@@ -87,9 +87,11 @@ class Watch:
             hint = ' (set image_transport to compressed and take `/compressed` off the name)' \
                 if 'sensor_msgs/msg/CompressedImage' in types else ''
             return f'{topic} is published as {types}, this node needs {kind}{hint}'
+        # not by get_publishers_info_by_topic: that would remap the names it is given
+        own = [p.topic_name for p in self._node.publishers]
         names = [name for name, types in self._node.get_topic_names_and_types()
-                 if kind in types and name != topic and not all(
-                     self._own(i) for i in self._node.get_publishers_info_by_topic(name))]
+                 if kind in types and name != topic
+                 and self._node.count_publishers(name) > own.count(name)]
         there = (f'topics of this type that are published: {", ".join(near(topic, names))}. '
                  f'Remap: -r {wanted}:={near(topic, names)[0]}' if names else
                  'no topic of this type is published at all: is its node running, in this ROS '
