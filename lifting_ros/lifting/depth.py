@@ -29,6 +29,8 @@ _VALID = 0.4
 _NOISE = (0.004, 0.0025)
 #: How far a joint of a lift without depth is off along the ray when the scale is right, metres.
 _POSE_SIGMA = 0.09
+#: How much too near a surface may be before it counts less, metres.
+_FREE = 0.03
 #: Log of the factor by which nobody is larger or smaller than expected.
 _ABSURD = np.log(2.5)
 #: Depths beyond this are not believed, metres.
@@ -183,6 +185,9 @@ def measure(depth, rays, predicted, confidence, scale):
     doubt = (count < np.maximum(1, 0.25 * seen)) | (far & (count < np.maximum(5, 0.7 * seen)))
     doubt |= np.abs(log[rows, best]) > _ABSURD
     close &= ~doubt[:, None]
+    # limbs hide what is behind them, and nothing is seen through: too near is worth less
+    short = np.where(close, predicted * np.exp(log[rows, best])[:, None] - reach, 0)
+    variance = variance * (1 + (np.maximum(short - _FREE, 0) / _FREE) ** 2)
     weight = np.where(close, 1 / variance, 0.0)
     total = np.maximum((weight * predicted ** 2).sum(1), 1e-12)
     factor = np.where(close.any(1), (weight * predicted * np.where(close, reach, 0)).sum(1)

@@ -42,8 +42,9 @@ class Posterior:
             the density expect it, two degrees of freedom; 0 where not seen.
         weight: (B, 17) what its error left of each keypoint's weight, 1 at best.
         evidence: (B,) log density of the keypoints up to a constant.
-        stretched, strange: (B,) mean squared distance in sigmas of the bones' lengths from
-            people's, before and after they were told.
+        stretched: (B,) mean squared distance in sigmas of the bones' lengths from people's,
+            before they were told, and strange: after; odd: (B, 17) the largest square before of
+            a bone that ends in a joint.
     """
 
     mean: np.ndarray
@@ -53,6 +54,7 @@ class Posterior:
     evidence: np.ndarray
     stretched: np.ndarray
     strange: np.ndarray
+    odd: np.ndarray
 
 
 def middles(mean, covariance):
@@ -120,7 +122,7 @@ def condition(mean, covariance, rays, side, confidence, ray_covariance, dropped=
     squares[:, used] = np.where(seen[:, used], square, 0)
     weights[:, used] = np.where(seen[:, used], last, 1)
     return Posterior(point, wide - cross @ inverse @ cross.swapaxes(1, 2), squares, weights,
-                     evidence, np.zeros(b), np.zeros(b))
+                     evidence, np.zeros(b), np.zeros(b), np.zeros((b, NUM_JOINTS)))
 
 
 def _left_out(blocks, solved, more):
@@ -160,8 +162,12 @@ def with_lengths(posterior, length_mean, length_covariance):
     mean = posterior.mean + step.reshape(-1, NUM_JOINTS, 3)
     off = off - (measure @ step)[..., 0]
     strange = (off @ precision * off).mean(1)
+    odd = np.zeros((len(bone), NUM_JOINTS))
+    single = (length_mean - length) ** 2 / np.diag(length_covariance)
+    for bone_end, square in zip(_PAIRS.T, single.T, strict=True):
+        odd[:, bone_end] = np.maximum(odd[:, bone_end], square[:, None])
     return replace(posterior, mean=mean, covariance=posterior.covariance - gain @ cross,
-                   stretched=stretched, strange=strange)
+                   stretched=stretched, strange=strange, odd=odd)
 
 
 def metric(posterior, stature):
