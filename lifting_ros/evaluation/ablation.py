@@ -12,7 +12,7 @@ def single_prior(everything, source, seed=0):
     from ..training.mocap import HELD_OUT_SUBJECTS
     from ..training.prior import fit_prior, split
     keep, _ = split(everything, [source] if source else [], HELD_OUT_SUBJECTS)
-    return fit_prior(keep, modes=1, n=20000, seed=seed, rounds=10)[0]
+    return fit_prior(keep, modes=1, n=10000, seed=seed, rounds=6)[0]
 
 
 def evaluate(lifter, poses, everything, n, seed=0, progress=iter, source=None):
