@@ -30,7 +30,7 @@ def test_density_is_that_of_the_dense_gaussian(prior):
 
 def test_shipped_prior_is_a_person(prior):
     assert prior.weight.sum() == pytest.approx(1, abs=1e-3)
-    assert 1.5 < np.exp(prior.stature[0]) < 1.85 and prior.stature[1] == pytest.approx(0.05)
+    assert 1.5 < np.exp(prior.stature[0]) < 1.85 and prior.stature[1] == pytest.approx(0.06)
     np.testing.assert_allclose(facing(prior.mean), 0, atol=1e-5)
     assert np.abs(prior.mean[:, 0]).max() < 1e-3 and np.abs(prior.basis[:, :, 0]).max() < 1e-3
     # left is +y, the nose is ahead of the neck in most modes

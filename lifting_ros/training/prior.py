@@ -23,7 +23,7 @@ from .variety import vary
 log = logging.getLogger(__name__)
 
 #: sigma of the log stature of adults, and the mean that data are weighed against
-_STATURE_SIGMA, _STATURE_MEAN = 0.05, np.log(1.69)
+_STATURE_SIGMA, _STATURE_MEAN = 0.06, np.log(1.69)
 #: sigma in statures of a length in a frame about the person's own
 _LENGTH_NOISE = 0.006
 
