@@ -139,7 +139,9 @@ def test_scales_are_merged():
     found, scores = merge([(boxes, np.array([0.3, 0.5])),
                            (boxes + 1, np.array([0.6, 0.4])),
                            (np.zeros((0, 4)), np.zeros(0))], 10)
-    assert scores.tolist() == [0.6, 0.5]
+    np.testing.assert_allclose(scores, [1 - 0.7 * 0.4, 1 - 0.5 * 0.6])
     np.testing.assert_array_equal(found, [boxes[0] + 1, boxes[1]])
+    once, score = merge([(np.stack((boxes[0], boxes[0] + 1)), np.array([0.6, 0.5]))], 10)
+    assert len(once) == 1 and score == pytest.approx(0.6)       # one scale says it once
     assert len(merge([(boxes, np.array([0.3, 0.5]))], 1)[0]) == 1
     assert merge([(np.zeros((0, 4)), np.zeros(0))], 5)[0].shape == (0, 4)

@@ -73,18 +73,28 @@ def find_people(centre, regress, heat, threshold, max_people):
 def merge(parts, max_people):
     """People found at several scales, each once.
 
+    Who is seen at two scales is the surer for it: the scores p of a person combine to
+    1 - (1 - p1)(1 - p2).
+
     Args:
-        parts: list of (boxes (M, 4) px of the image, scores (M,)); max_people: at most so many.
+        parts: for each scale (boxes (M, 4) px of the image, scores (M,)); max_people: at most so
+            many.
 
     Returns:
         boxes, scores: of boxes that share more than half the surer one, the surest first.
     """
     boxes = np.concatenate([b for b, _ in parts]).reshape(-1, 4)
     scores = np.concatenate([s for _, s in parts])
-    keep = []
+    scale = np.repeat(np.arange(len(parts)), [len(s) for _, s in parts])
+    keep, doubt = [], []        # the boxes kept; for each, 1 - p at each scale
     for i in np.argsort(-scores, kind='stable'):
-        if not keep or _iou(boxes[i], boxes[keep]).max() <= _OVERLAP:
-            keep.append(i)
-        if len(keep) == max_people:
-            break
-    return boxes[keep], scores[keep]
+        share = _iou(boxes[i], boxes[keep]) if keep else np.zeros(0)
+        if len(share) and share.max() > _OVERLAP:
+            same = doubt[share.argmax()]
+            same[scale[i]] = min(same[scale[i]], 1 - scores[i])
+            continue
+        keep.append(i)
+        doubt.append(np.where(np.arange(len(parts)) == scale[i], 1 - scores[i], 1.0))
+    scores = 1 - np.prod(np.array(doubt).reshape(len(keep), len(parts)), axis=1)
+    order = np.argsort(-scores, kind='stable')[:max_people]
+    return boxes[keep][order], scores[order]
