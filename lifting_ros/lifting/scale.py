@@ -110,7 +110,7 @@ def measured(found, sizes, sight, to_up, level, rounds=4):
     direction, value, precision, factor = readings(
         sight.rays, along, points, sight.weight, sizes[:, 1], sight.depth, sight.height, level)
     known = precision > 0
-    noise = 1 / np.where(known, precision, 1e-6)
+    noise = 1 / np.where(known, precision, 1e-10)
     flat = found.mean.reshape(b, -1)
     last = flat.shape[1]
     prior = np.concatenate((flat, size[:, None]), 1)
