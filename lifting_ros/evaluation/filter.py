@@ -77,6 +77,29 @@ def still(joints, covariance, rate):
             'steps_ratio': float(step[1] / step[0])}
 
 
+def jitter_ratio_of_white(rng, rate=30.0, reach=0.6, duration=0.4):
+    """White errors of the usual size on one who stands for 3 s and then reaches (m, s).
+
+    Returns:
+        jitter after the filter over that before, and by how much (s) the wrist comes late.
+    """
+    frames = int(6 * rate)
+    truth = np.tile(rng.uniform(-0.5, 0.5, (17, 3)) + [0, 0, 4.0], (frames, 1, 1))
+    share = np.clip((np.arange(frames) / rate - 3) / duration, 0, 1)
+    truth[:, _WRISTS, 0] += reach * (3 * share ** 2 - 2 * share ** 3)[:, None]
+    ray = truth / np.linalg.norm(truth, axis=-1, keepdims=True)
+    line = ray[..., :, None] * ray[..., None, :]
+    covariance = 0.18 ** 2 * line + 0.025 ** 2 * (np.eye(3) - line)
+    # 11 mm along the ray, 2.5 mm across it are new in each image: what the demo clip has
+    joints = (truth + 0.011 * ray * rng.normal(size=(frames, 17, 1))
+              + 0.0025 * rng.normal(size=truth.shape))
+    half = int(3 * rate)
+    ratio = still(joints[:half], covariance[:half], rate)['ratio']
+    begin = half - _SETTLE - 5
+    found = play(joints, covariance, rate)['position'][begin:half + int(rate)]
+    return ratio, lag(truth[begin:half + int(rate)], found, rate)
+
+
 def of_film(folder, pipeline):
     """A rendered film of one person through network and lifter.
 

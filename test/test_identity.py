@@ -1,0 +1,69 @@
+"""The measures of identity, and a small scene through the real lifter and tracker."""
+
+import numpy as np
+import pytest
+
+from lifting_ros.evaluation import crowds, identity
+from lifting_ros.evaluation.filter import jitter_ratio_of_white, lag
+from lifting_ros.lifting import Lifter
+from lifting_ros.skeleton import INDEX
+from lifting_ros.tracking import Tracker
+
+
+def test_figures_known_values():
+    pytest.importorskip('trackeval', reason='pip install --no-deps trackeval')
+    one = np.eye(2)
+    steady = [(np.array([0, 1]), ['a', 'b'], one)] * 10
+    swapped = steady[:5] + [(np.array([0, 1]), ['b', 'a'], one)] * 5
+    assert identity.figures(steady)['idf1'] == pytest.approx(100)
+    assert identity.figures(steady)['hota'] == pytest.approx(100)
+    half = identity.figures(swapped)
+    assert half['idf1'] == pytest.approx(50) and half['switches'] == 2
+    assert half['mota'] == pytest.approx(90)
+
+
+def test_likeness_is_one_for_the_same_and_nothing_for_another():
+    true = np.random.default_rng(0).uniform(0, 200, (2, 17, 2)) + [[[0, 0]], [[900, 0]]]
+    alike = identity.likeness(true, np.ones((2, 17), bool), true)
+    np.testing.assert_allclose(alike, np.eye(2), atol=1e-9)
+
+
+def test_of_people_who_do_not_count_nothing_is_asked():
+    true = np.random.default_rng(0).uniform(0, 200, (2, 17, 2)) + [[[0, 0]], [[900, 0]]]
+    visible = np.ones((2, 17), bool)
+    visible[1, 6:] = False
+    who, names, alike = identity.counted(np.array([0, 1]), true, visible, ['a', 'b'], true)
+    assert who.tolist() == [0] and names == ['a'] and alike.shape == (1, 1)
+
+
+def test_people_who_cross_keep_their_names(shared):
+    crowd = crowds.make('crossing', 2, 1, shared / 'data' / 'mocap', seconds=6.0)
+    crowds.lift(crowd, Lifter.from_pretrained())
+    owners = {}
+    tracker = Tracker()
+    for f in range(len(crowd.seen)):
+        o = crowds.observation(crowd, f)
+        for person in tracker.update(o, 1 + f / crowd.rate):
+            if person.matched:
+                row = np.flatnonzero((o.keypoints == person.keypoints).all((1, 2)))[0]
+                owners.setdefault(int(crowd.seen[f][3][row]), []).append(person.id)
+    for who in (0, 1):
+        names, count = np.unique(owners[who], return_counts=True)
+        assert count.max() / count.sum() > 0.9
+    assert set(owners[0]) != set(owners[1])
+
+
+def test_lag_is_the_delay_put_in():
+    t = np.arange(120) / 30
+    truth = np.zeros((120, 17, 3))
+    wrist = [INDEX['left_wrist'], INDEX['right_wrist']]
+    truth[:, wrist, 0] = np.sin(5 * t)[:, None]
+    late = truth.copy()
+    late[:, wrist, 0] = np.sin(5 * (t - 0.05))[:, None]
+    assert lag(truth, late, 30) == pytest.approx(0.05, abs=0.005)
+    assert lag(truth, truth, 30) == pytest.approx(0.0, abs=0.005)
+
+
+def test_a_person_at_rest_is_smoothed_and_a_reach_is_followed(rng):
+    rest, late = jitter_ratio_of_white(rng)
+    assert rest < 1 / 3 and abs(late) < 1 / 30
