@@ -46,6 +46,9 @@ def axes_3d(figure, place, title):
     ax.set_ylabel('left, m', fontsize=8)
     ax.tick_params(labelsize=7)
     ax.view_init(elev=14, azim=-150)
+    for pane in (ax.xaxis, ax.yaxis, ax.zaxis):
+        pane.set_pane_color('#3c424c')
+        pane._axinfo['grid']['color'] = '#5a626e'
     return ax
 
 
