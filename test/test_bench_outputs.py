@@ -17,7 +17,9 @@ PARTS = ('tracking', 'messages', 'tf', 'rep155', 'markers', 'asked for')
 
 
 def test_the_best_run_counts(monkeypatch):
-    def run(extra, times=iter([3.0, 1.5, 2.0, 0.9, 0.8, 0.7])):
+    times = iter([3.0, 1.5, 2.0, 0.9, 0.8, 0.7])
+
+    def run(extra):
         t = next(times)
         return {'people': 4, 'frames': 9, 'notes': [], 'parts': {
             part: {'least': 0.1, 'mean': 0.0, 'p50': t, 'p99': 9.0} for part in PARTS}}
