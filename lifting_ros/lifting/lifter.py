@@ -30,7 +30,7 @@ class Lifted:
     Args:
         joints: (N, 17, 3) m, the posterior's mean; NaN for people that could not be lifted.
         covariance: (N, 17, 3, 3) m^2.
-        log_likelihood: (N,) of the keypoints under the best candidate, a seen joint: about -1
+        log_likelihood: (N,) of the keypoints given one another, a seen joint: -0.1 to -0.5
             where the keypoints are a human pose, far lower where they are not.
         source: (N, 17) of :class:`~lifting_ros.person.Source`.
         scale_source: (N,) of :class:`~lifting_ros.person.ScaleSource`.
