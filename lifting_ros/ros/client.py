@@ -97,11 +97,11 @@ class SkeletonListener:
         now, problem = self._now(), ''
         for msg in reversed(self._kept):
             seen = nanoseconds(msg.header.stamp)
-            age = 1e-9 * (max(now, seen if when is None else when) - seen)
-            if age > self.max_age or age < -self.max_age:
+            age = 1e-9 * (max(now, when or now) - seen)
+            if not -self.max_age <= 1e-9 * (now - seen) <= age <= self.max_age:
                 problem = problem or (f'the newest people on {self._topic} are {age:.2f} s old'
-                                      if age > 0 else f'people on {self._topic} are {-age:.2f} s '
-                                      'ahead of the clock of this node')
+                                      if seen < now else f'people on {self._topic} are '
+                                      f'{1e-9 * (seen - now):.2f} s ahead of this node\'s clock')
                 break
             try:
                 people, frame = self._people(msg, seen)
