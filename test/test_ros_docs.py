@@ -7,7 +7,13 @@ import re
 import ros_support  # noqa: F401
 import pytest
 
-from lifting_ros.ros import images, recorder_node, source_node
+from lifting_ros.ros import (
+    fuse_node,
+    images,
+    recorder_node,
+    separation_node,
+    source_node,
+)
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TEXT = (ROOT / 'docs' / 'topics.md').read_text()
@@ -19,7 +25,9 @@ def section(name):
 
 
 @pytest.mark.parametrize('name, table', [('source', source_node.PARAMETERS),
-                                         ('recorder', recorder_node.PARAMETERS)])
+                                         ('recorder', recorder_node.PARAMETERS),
+                                         ('fuse', fuse_node.PARAMETERS),
+                                         ('separation', separation_node.PARAMETERS)])
 def test_parameters_of_the_small_nodes(name, table):
     rows = re.findall(r'^\| (`\w+`(?:, `\w+`)*) \| `(.*?)` \|', section(name), re.M)
     told = {n.strip('`'): default for names, default in rows for n in names.split(', ')}
