@@ -18,8 +18,8 @@ import numpy as np
 
 from ..person import Source
 
-#: chi-squared of 3 degrees of freedom that honest cameras exceed once in ten thousand.
-_LIMIT = 21.1
+#: chi-squared of 3 degrees of freedom that honest cameras exceed once in a hundred thousand.
+_LIMIT = 25.9
 #: A mean over the joints is as sure as one over so many joints with independent errors would be.
 _INDEPENDENT = 12.0
 
@@ -31,7 +31,7 @@ class AgreementOptions:
     every: float = 0.2       # looked at so often
     memory: float = 15.0     # what is older than this counts for little
     renewed: float = 1.0     # errors of a pose are new after so long
-    bias: float = 0.005      # m, what one camera's means are off, however long one looks
+    bias: float = 0.006      # m, what one camera's means are off, however long one looks
     likely: float = 0.1      # m, extrinsics are off by so much, where they are
     least: float = 0.02      # m, smaller offsets are not complained about
     after: float = 3.0       # s of common sight before anything is said

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..skeleton import INDEX
+
 #: Correlation of two cameras' own errors (of the same joint and axis) at 60 degrees and more:
 #: measured on held-out motion capture, see docs/fusion.md.
 RHO = 0.25
@@ -25,6 +27,9 @@ JOINTLY = 0.25
 #: Share of the bound that is taken for s2.
 _SHARE = 0.95
 _EYE = np.eye(3)
+#: Joints by which people are told apart: a half will do, at half the time.
+_WHO = [INDEX[n] for n in ('right_hip', 'right_knee', 'left_hip', 'left_knee', 'neck', 'head_top',
+                           'left_elbow', 'right_elbow')]
 
 
 def inverse(a):
@@ -147,12 +152,12 @@ def distances(a, a_parts, b, b_parts, slack=0.0):
     Returns:
         (N, M): mean squared Mahalanobis distance a joint and axis. About 1 for the same person.
     """
-    gap = a[:, None] - b[None]
-    own = a_parts.own[:, None] + b_parts.own[None] + slack ** 2 * _EYE
-    weight = inverse(own)                                            # (N, M, 17, 3, 3)
+    gap = a[:, None, _WHO] - b[None][:, :, _WHO]
+    own = a_parts.own[:, None, _WHO] + b_parts.own[None][:, :, _WHO] + slack ** 2 * _EYE
+    weight = inverse(own)                                            # (N, M, 8, 3, 3)
     shape = gap.shape
-    sides = np.stack((np.broadcast_to(a_parts.ray[:, None], shape),
-                      np.broadcast_to(-b_parts.ray[None], shape), gap), -1)  # (N, M, 17, 3, 3)
+    sides = np.stack((np.broadcast_to(a_parts.ray[:, None, _WHO], shape),
+                      np.broadcast_to(-b_parts.ray[None][:, :, _WHO], shape), gap), -1)
     gram = JOINTLY * (sides.swapaxes(-1, -2) @ weight @ sides).sum(2)      # of s_a, s_b, gap
     with np.errstate(divide='ignore'):
         prior = np.stack(np.broadcast_arrays(
