@@ -87,6 +87,7 @@ def test_on_the_demo_clip(graph, request, record_property):
     with np.load(truth, allow_pickle=False) as data:
         wrists = data['joints'][:, [INDEX['left_wrist'], INDEX['right_wrist']]]
         up = [round(float(x), 6) for x in data['up']]
+    pose = graph.start('-m', 'lifting_ros.ros.pose_node', '--ros-args', '-p', f'up:={up}', **env)
     ros = ['--ros-args', '-p', 'max_age:=5.0', '-p']
     graph.start(EXAMPLES / 'keep_out.py', '--ros-args', '-p', 'patience:=5.0', '-p', 'stop:=0.0',
                 '-p', 'slow:=9.0', **env)
@@ -98,7 +99,7 @@ def test_on_the_demo_clip(graph, request, record_property):
     assert apart[-1].state == Separation.UNKNOWN
     command.publish(Twist())
     graph.spin_until(lambda: speeds)          # before anybody is known
-    graph.start('-m', 'lifting_ros.ros.pose_node', '--ros-args', '-p', f'up:={up}', **env)
+    graph.spin_until(lambda: 'active' in pose.log.read_text(), limit=300)
     graph.start('-m', 'lifting_ros.ros.source_node', '--ros-args', '-p', f'source:={film}', '-p',
                 f'truth:={truth}', '-p', 'seconds:=300.0', '-p', 'rate:=5.0', **env)
 
