@@ -70,7 +70,8 @@ def fit(poses, seed=0):
                     m, v = m[walks], v[walks]
                 best = (m[:, j] * v[:, j]).sum() / (v[:, j] ** 2).sum()
                 rest = ((m[:, j] - best * v[:, j]) ** 2).mean()
-                gaps += [np.log(rest / variance(t, a, b)), (10 if j == PELVIS else 2) * (best - gain(t, b)) / t]
+                trust = 10 if j == PELVIS else 2
+                gaps += [np.log(rest / variance(t, a, b)), trust * (best - gain(t, b)) / t]
             return np.array(gaps)
         out[j] = np.exp(least_squares(off, np.log(start)).x)
     return out
