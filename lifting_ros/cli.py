@@ -14,11 +14,13 @@ COMMANDS = {
     ('train', 'martinez'): ('lifting_ros.training.martinez', 'train the simple baseline, a peer'),
     ('train', 'network'): ('lifting_ros.training.network', 'train the belief-map network'),
     ('train', 'motion'): ('lifting_ros.training.motion', 'how people move, for the tracker'),
+    ('train', 'stages'): ('lifting_ros.training.stages', 'stages with fusion and without'),
     ('render',): ('lifting_ros.training.render', 'render people with known joints'),
     ('eval', '2d'): ('lifting_ros.evaluation.keypoints2d', 'PCK and OKS on photographs'),
     ('eval', 'find'): ('lifting_ros.evaluation.finding', 'people in whole photographs'),
     ('eval', '3d'): ('lifting_ros.evaluation.lift3d', 'joint errors and coverage in 3D'),
     ('eval', 'chain'): ('lifting_ros.evaluation.chain', 'image to joints, on rendered people'),
+    ('eval', 'stages'): ('lifting_ros.evaluation.stages', 'the error after every stage'),
     ('eval', 'demo'): ('lifting_ros.evaluation.demo', 'the demo clip against its truth'),
     ('eval', 'identity'): ('lifting_ros.evaluation.identity', 'names over time: IDF1, HOTA'),
     ('eval', 'fusion'): ('lifting_ros.evaluation.fusion', 'several cameras: errors, consistency, '

@@ -27,7 +27,7 @@ def model():
 @pytest.mark.parametrize('size', [128, 192])
 @pytest.mark.parametrize('lift', [True, False])
 def test_shapes(size, lift):
-    model = BeliefNet(Config(channels=8, layers=1, lift=lift)).eval()
+    model = BeliefNet(Config(stages=3, channels=8, layers=1, lift=lift)).eval()
     with torch.no_grad():
         maps = model(torch.zeros(2, 3, size, size))
     cells = size // 4

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 
 from lifting_ros.lifting.closed_form import ClosedForm
-from lifting_ros.network.lift import Lift, cholesky, forward, soft_peaks
+from lifting_ros.network.lift import Lift, eliminate, inverse, soft_peaks
 from lifting_ros.prior import PosePrior
 
 DIMS, HEADINGS = 6, 16
@@ -55,7 +56,8 @@ def test_twin_of_the_closed_form(prior, people):
         noise = lift.variance + SIGMA ** 2
         level = torch.tensor([1.0, 0.0]).double().expand(len(rays), 1, 2)
         r, w = torch.from_numpy(rays), torch.from_numpy(confidence)
-        best = lift.search(r, w, noise, level).argmin(1)
+        frames = lift.frames(torch.arange(HEADINGS).expand(len(rays), -1), level)
+        best = lift.search(r, w, noise, frames).argmin(1)
         mode, turn = best % prior.modes, best // prior.modes
         frame = lift.rotation(lift.turns[turn], level[:, 0])
         joints, variance = lift.solve_one(r, w, noise, mode, frame)
@@ -81,25 +83,48 @@ def test_float32_and_batch_of_one(prior, people):
     rays, confidence, _ = people
     double, single = _lift(prior), _lift(prior).float()
     r, w = torch.from_numpy(rays), torch.from_numpy(confidence)
-    a, _ = double.solve(r, w, SIGMA)
-    b, _ = single.solve(r.float(), w.float(), SIGMA)
+    a, *_ = double.solve(r, w, SIGMA)
+    b, *_ = single.solve(r.float(), w.float(), SIGMA)
     close = (a.float() - b).abs().amax((1, 2)) < 1e-2
     assert close.float().mean() > 0.95
-    one, _ = double.solve(r[7:8], w[7:8], SIGMA)
+    one, *_ = double.solve(r[7:8], w[7:8], SIGMA)
     torch.testing.assert_close(one[0], a[7])
 
 
-def test_cholesky_and_forward():
+def test_elimination_and_inverse_against_lapack():
     rng = torch.Generator().manual_seed(0)
     a = torch.randn(5, 9, 9, generator=rng, dtype=torch.float64)
     a = a @ a.transpose(1, 2) + 0.1 * torch.eye(9, dtype=torch.float64)
-    lower = torch.linalg.cholesky(a)
-    columns = cholesky(a)
-    for i, column in enumerate(columns):
-        torch.testing.assert_close(column, lower[:, i:, i])
-    b = torch.randn(5, 9, 4, generator=rng, dtype=torch.float64)
-    torch.testing.assert_close(forward(columns, b),
-                               torch.linalg.solve_triangular(lower, b, upper=False))
+    torch.testing.assert_close(inverse(a), torch.linalg.inv(a))
+    rest, rows, pivots = eliminate(a.permute(1, 2, 0), 6)
+    p, q, r = a[:, :6, :6], a[:, :6, 6:], a[:, 6:, 6:]
+    torch.testing.assert_close(rest.permute(2, 0, 1),
+                               r - q.transpose(1, 2) @ torch.linalg.solve(p, q))
+    torch.testing.assert_close(pivots.log().sum(0), torch.logdet(p))
+    assert [row.shape for row in rows] == [(1, 8 - i, 5) for i in range(6)]
+
+
+def test_rotation_levels_and_turns():
+    angle, tilt = torch.tensor(0.7).double(), torch.tensor(-0.4).double()
+    frame = Lift.rotation(torch.stack((angle.cos(), angle.sin())),
+                          torch.stack((tilt.cos(), tilt.sin()))).numpy()
+    expected = (Rotation.from_euler('z', -0.7) * Rotation.from_euler('x', -0.4)).as_matrix()
+    assert np.allclose(frame, expected)
+
+
+def test_near_search_keeps_and_finds_the_best(prior, people):
+    prior, _ = prior
+    rays, confidence, _ = people
+    lift = _lift(prior)
+    r, w = torch.from_numpy(rays), torch.from_numpy(confidence)
+    with torch.no_grad():
+        whole, _, turn = lift.solve(r, w, SIGMA)
+        again, _, same = lift.solve(r, w, SIGMA, turn)
+        back, _, found = lift.solve(r, w, SIGMA, (turn + HEADINGS // 2) % HEADINGS
+                                    + turn // HEADINGS * HEADINGS)
+    assert (same == turn).all() and torch.equal(again, whole)
+    assert (found == turn).all()       # from back to front in one step
+    torch.testing.assert_close(back, whole)
 
 
 def _beliefs(rays, size=64, focal=123.0):
@@ -114,7 +139,7 @@ def _beliefs(rays, size=64, focal=123.0):
 def test_gradient_flows_through_the_lift(prior, people):
     prior, _ = prior
     belief = _beliefs(people[0][:4]).requires_grad_(True)
-    joints, drawn = _lift(prior).float()(belief)
+    joints, drawn, _ = _lift(prior).float()(belief)
     assert torch.isfinite(joints).all() and torch.isfinite(drawn).all()
     # a wrist's place in the re-projection depends on what is believed of the elbow
     drawn[:, 13].flatten(1).logsumexp(1).sum().backward()
@@ -128,8 +153,8 @@ def test_a_picture_turned_on_its_side_is_lifted_alike(prior, people):
     with torch.no_grad():
         belief = _beliefs(people[0][:8])
         # trunk upright by itself: then both tilts are one and the same pose wins in both
-        _, drawn = lift(belief)
-        _, turned = lift(belief.rot90(1, (2, 3)))
+        _, drawn, _ = lift(belief)
+        _, turned, _ = lift(belief.rot90(1, (2, 3)))
         peaks, _ = soft_peaks(turned.rot90(-1, (2, 3)))
         straight, _ = soft_peaks(drawn)
     assert torch.linalg.vector_norm(peaks - straight, dim=2).median() < 2.0
@@ -137,5 +162,5 @@ def test_a_picture_turned_on_its_side_is_lifted_alike(prior, people):
 
 def test_nothing_seen_gives_a_finite_pose(prior):
     prior, _ = prior
-    joints, drawn = _lift(prior).float()(torch.zeros(2, 17, 48, 48))
+    joints, drawn, _ = _lift(prior).float()(torch.zeros(2, 17, 48, 48))
     assert torch.isfinite(joints).all() and torch.isfinite(drawn).all()

@@ -7,7 +7,8 @@ import torch
 from lifting_ros.network import BeliefNet, Config
 from lifting_ros.network.model import Maps
 from lifting_ros.skeleton import INDEX, MIRROR
-from lifting_ros.training.augment import Augment, make_crop
+from lifting_ros.training import stages
+from lifting_ros.training.augment import Augment, crop_truth, make_crop
 from lifting_ros.training.losses import belief_loss, better_side, map_loss, pose_loss, targets
 from lifting_ros.training.mixture import Mixture
 from lifting_ros.training.network import Plan, Trainer
@@ -216,3 +217,48 @@ def test_training_never_sees_what_is_kept_out(shared):
     assert len(kept) >= 40 and not seen & kept
     assert not {p.photo for p in photos.lspet(data, False, 200)} & {
         p.photo for p in photos.lspet(data, True, 20)}
+
+
+@pytest.mark.parametrize('seed', range(4))
+def test_truth_in_3d_follows_the_crop(seed):
+    """What a crop's camera projects of the turned, mirrored joints is its label."""
+    rng = np.random.default_rng(seed)
+    person = _person(rng)
+    joints = rng.uniform([-0.5, -0.9, 2.5], [0.5, 0.9, 3.5], (17, 3))
+    camera = np.array([[150.0, 0, 66], [0, 150, 81], [0, 0, 1]])
+    seen = joints @ camera.T
+    person.keypoints = seen[:, :2] / seen[:, 2:]
+    person.joints, person.camera, person.stature = joints, camera, 1.7
+    crop = make_crop(rng, person, 96, Augment(any_turn=0.5), [])
+    (focal, cx, cy), turned = crop_truth(person, crop)
+    projected = focal * turned[:, :2] / turned[:, 2:] + [cx, cy]
+    assert np.abs(projected - crop.keypoints[:17]).max() < 1e-6
+    # a rigid motion, or one and a mirror: distances stay
+    order = list(MIRROR) if crop.mirrored else list(range(17))
+    gaps = np.linalg.norm(joints[order][:, None] - joints[order][None], axis=2)
+    assert np.allclose(np.linalg.norm(turned[:, None] - turned[None], axis=2), gaps)
+
+
+def test_a_photo_without_truth_has_a_camera_of_55_degrees():
+    rng = np.random.default_rng(0)
+    camera, joints = crop_truth(_person(rng), make_crop(rng, _person(rng), 96, QUIET, []))
+    assert np.isnan(joints).all()
+    assert 2 * np.degrees(np.arctan(48 / camera[0])) == pytest.approx(55, abs=0.1)
+    assert camera[1:].tolist() == [47.5, 47.5]
+
+
+def test_stages_alone_learn_and_the_trunk_stays():
+    torch.manual_seed(0)
+    model = BeliefNet(Config(stages=2, channels=8, layers=1, lift_modes=2, lift_dims=3,
+                             lift_headings=4))
+    before = {n: v.clone() for n, v in model.state_dict().items()}
+    data = stages.cache(model, _mixture(), 8, 64)
+    assert data['first'].shape == (8, 17, 16, 16) and data['first'].dtype == torch.float16
+    said = stages.train(model, data, 12, 4, seed=1, rate=1e-2)
+    again = BeliefNet(model.config)
+    again.load_state_dict(before)
+    assert stages.train(again, data, 3, 4, seed=1, rate=1e-2)[0] == pytest.approx(said[0])
+    assert np.mean(said[-3:]) < np.mean(said[:3])
+    for name, value in model.state_dict().items():
+        if name.startswith(('trunk.', 'head.', 'gain', 'bias')):
+            assert torch.equal(value, before[name]), name

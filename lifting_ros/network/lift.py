@@ -46,18 +46,19 @@ def soft_peaks(belief):
     return torch.stack((px, py), 2), belief.flatten(2).amax(2)
 
 
-def rays_of(cells, size, camera=None):
-    """Unit viewing rays of cells of stride 4, in a frame x forward, y left, z up.
+def rays_of(cells, size, camera=None, stride=4):
+    """Unit viewing rays of cells, in a frame x forward, y left, z up.
 
     Args:
         cells: (N, J, 2) x, y.
         size: side of the crop in px.
         camera: (N, 3) focal length and principal point in px, or None for a crop of 55 degrees.
+        stride: px a cell.
 
     Returns:
         (N, J, 3) unit vectors, focal length (N, 1) px, principal point (N, 1, 2) px.
     """
-    px = 4 * cells + 1.5
+    px = stride * cells + (stride - 1) / 2
     if camera is None:
         focal = px.new_full((px.shape[0], 1), size / 2 / math.tan(_FOV / 2))
         middle = px.new_full((px.shape[0], 1, 2), (size - 1) / 2)
@@ -68,29 +69,39 @@ def rays_of(cells, size, camera=None):
     return F.normalize(ray, dim=-1), focal, middle
 
 
-def cholesky(square):
-    """Columns of the Cholesky factor of (..., n, n), the i-th of length n - i from the diagonal.
+def eliminate(square, count):
+    """Gauss elimination of the first ``count`` unknowns of many symmetric systems.
 
-    Unrolled, for n is small and fixed: batches of any size run as a few elementwise operations,
-    on every device and in ONNX.
+    Unrolled, for count is small and fixed: batches of any size run as a few operations, on every
+    device and in ONNX. The systems are last, where a vector unit finds them side by side.
+
+    Args:
+        square: (n, n, B), the leading count x count blocks positive definite.
+
+    Returns:
+        Schur complement (n - count, n - count, B); list of the rows (B on the right of what is
+        left of n after the pivot) by which was eliminated, over their pivots; pivots (count, B).
     """
-    columns = []
-    for _ in range(square.shape[-1]):
-        root = torch.sqrt(square[..., 0, :1].clamp(min=1e-9))
-        column = square[..., :, 0] / root
-        columns.append(column)
-        square = square[..., 1:, 1:] - column[..., 1:, None] * column[..., None, 1:]
-    return columns
+    rows, pivots = [], []
+    for _ in range(count):
+        pivot = square[:1, :1].clamp(min=1e-12)
+        rows.append(square[:1, 1:] / pivot)
+        pivots.append(pivot)
+        square = square[1:, 1:] - square[1:, :1] * rows[-1]
+    return square, rows, torch.cat(pivots)[:, 0]
 
 
-def forward(columns, b):
-    """L^-1 b for columns of :func:`cholesky` and b (..., n, m)."""
-    out = []
-    for column in columns:
-        top = b[..., :1, :] / column[..., :1, None]
-        out.append(top)
-        b = b[..., 1:, :] - column[..., 1:, None] * top
-    return torch.cat(out, -2)
+def inverse(square):
+    """Inverse of positive definite matrices (..., n, n) by Gauss and Jordan, unrolled likewise."""
+    n = square.shape[-1]
+    eye = torch.eye(n, device=square.device, dtype=square.dtype)
+    both = torch.cat((square, torch.zeros_like(square) + eye), -1)
+    for i in range(n):
+        row = both[..., i:i + 1, :]
+        row = row / row[..., i:i + 1].clamp(min=1e-12)
+        # the pivot's own row: both - (pivot - 1) * row is the row over its pivot
+        both = both - (both[..., :, i:i + 1] - eye[:, i:i + 1]) * row
+    return both[..., n:]
 
 
 def diagonal(values):
@@ -98,28 +109,18 @@ def diagonal(values):
     return values * torch.eye(len(values), device=values.device, dtype=values.dtype)
 
 
-def _triangle(a):
-    """Symmetric (..., 3, 3) -> (..., 6): xx yy zz xy xz yz."""
-    return torch.stack((a[..., 0, 0], a[..., 1, 1], a[..., 2, 2],
-                        a[..., 0, 1], a[..., 0, 2], a[..., 1, 2]), -1)
-
-
 def _table(columns):
-    """Products of columns for the six numbers of a symmetric 3x3.
+    """Products of columns for the nine numbers of a 3x3.
 
     Args:
         columns: (K, J, 3, C).
 
     Returns:
-        (J * 6, K * C * C): row (j, s) holds d (B^T A B) / d A_s.
+        (C * C * K, J * 9): column (j, p, q) holds d (B^T A B) / d A_pq.
     """
     k, j, _, c = columns.shape
-
-    def pair(p, q):
-        return columns[:, :, p, :, None] * columns[:, :, q, None, :]
-    six = [pair(0, 0), pair(1, 1), pair(2, 2)]
-    six += [pair(p, q) + pair(q, p) for p, q in ((0, 1), (0, 2), (1, 2))]
-    return torch.stack(six, 2).permute(1, 2, 0, 3, 4).reshape(j * 6, k * c * c)
+    pairs = columns[:, :, :, None, :, None] * columns[:, :, None, :, None, :]
+    return pairs.permute(4, 5, 0, 1, 2, 3).reshape(c * c * k, j * 9)
 
 
 class Lift(nn.Module):
@@ -130,11 +131,12 @@ class Lift(nn.Module):
 
     Args:
         modes, dims, headings: how many of each are searched.
+        stride: px a cell of the maps.
     """
 
-    def __init__(self, modes, dims, headings):
+    def __init__(self, modes, dims, headings, stride=4):
         super().__init__()
-        self.dims, self.headings = dims, headings
+        self.dims, self.headings, self.stride = dims, headings, stride
         self.register_buffer('mean', torch.zeros(modes, NUM_JOINTS, 3))
         self.register_buffer('basis', torch.zeros(modes, dims, NUM_JOINTS, 3))
         self.register_buffer('variance', torch.full((modes,), 0.02 ** 2))
@@ -166,32 +168,35 @@ class Lift(nn.Module):
             self.variance[slot] = float(variance[k] + extra)
             self.log_weight[slot] = float(np.log(weight[k] + 1e-12)) if slot < len(keep) else -1e3
 
-    def forward(self, belief, camera=None):
+    def forward(self, belief, camera=None, near=None):
         """Lift and draw.
 
         Args:
             belief: (N, 17, h, w) in 0..1.
             camera: as in :func:`rays_of`.
+            near: (N,) tilt and heading that an earlier stage found; then only its neighbours
+                and its back are searched, in all modes. None searches everything.
 
         Returns:
-            joints (N, 17, 3) in statures, optical frame of the crop's camera; maps (N, 17, h, w).
+            joints (N, 17, 3) in statures, optical frame of the crop's camera; maps (N, 17, h, w);
+            tilt and heading found (N,), for the next stage.
         """
         h, w = belief.shape[2:]
         cells, weight = soft_peaks(belief)
-        rays, focal, middle = rays_of(cells, 4 * w, camera)
-        joints, variance = self.solve(rays, weight, _SIGMA_PX / _FILL)
+        rays, focal, middle = rays_of(cells, self.stride * w, camera, self.stride)
+        joints, variance, found = self.solve(rays, weight, _SIGMA_PX / _FILL, near)
         depth = joints[..., 0].clamp(min=0.2)
         px = focal[..., None] * torch.stack((-joints[..., 1], -joints[..., 2]), -1)
-        cell = ((px / depth[..., None] + middle) - 1.5) / 4
-        spread = (variance * (focal / (4 * depth)) ** 2 + 1.0).clamp(max=(w / 8) ** 2)
+        cell = ((px / depth[..., None] + middle) - (self.stride - 1) / 2) / self.stride
+        spread = (variance * (focal / (self.stride * depth)) ** 2 + 1.0).clamp(max=(w / 8) ** 2)
         x = torch.arange(w, device=belief.device, dtype=torch.float32)
         y = torch.arange(h, device=belief.device, dtype=torch.float32)
         gx = torch.exp(-(x - cell[..., 0, None]) ** 2 / (2 * spread[..., None]))
         gy = torch.exp(-(y - cell[..., 1, None]) ** 2 / (2 * spread[..., None]))
         # the wider the fainter: a belief, whose mass stays that of a sharp one
-        drawn = gy[..., None] * gx[:, :, None] / torch.sqrt(spread)[..., None, None]
+        drawn = (gy / torch.sqrt(spread)[..., None])[..., None] * gx[:, :, None]
         optical = torch.stack((-joints[..., 1], -joints[..., 2], joints[..., 0]), -1)
-        return optical, drawn
+        return optical, drawn, found
 
     @staticmethod
     def tilts(rays):
@@ -206,28 +211,47 @@ class Lift(nn.Module):
         level = torch.cat((torch.ones_like(up[:, :1]), torch.zeros_like(up[:, :1])), 1)
         return torch.stack((level, turned), 1)
 
-    def solve(self, rays, weight, sigma):
+    def solve(self, rays, weight, sigma, near=None):
         """The most probable pose.
 
         Args:
             rays: (N, 17, 3) unit, x forward, y left, z up.
             weight: (N, 17) in 0..1, 0 where not seen.
             sigma: standard deviation of a ray in statures at the person.
+            near: as in :meth:`forward`.
 
         Returns:
-            joints (N, 17, 3) statures in the rays' frame, variance (N, 17) per axis.
+            joints (N, 17, 3) statures in the rays' frame, variance (N, 17) per axis, tilt and
+            heading (N,).
         """
         rays, weight = rays.to(self.mean.dtype), weight.to(self.mean.dtype)
         noise = self.variance + sigma ** 2                                     # (K,)
         tilt = self.tilts(rays)                                                # (N, R, 2)
         with torch.no_grad():
-            best = self.search(rays, weight, noise, tilt).argmin(1)            # (N,)
+            turns = self.candidates(near, weight)                              # (N, R)
+            frames = self.frames(turns, tilt)                                  # (N, R, 3, 3)
+            best = self.search(rays, weight, noise, frames).argmin(1)          # (N,)
         modes = self.mean.shape[0]
-        turn = torch.div(best, modes, rounding_mode='floor')
-        picked = tilt.gather(1, torch.div(turn, self.headings, rounding_mode='floor')
-                             [:, None, None].expand(-1, 1, 2))[:, 0]
-        frame = self.rotation(self.turns[turn % self.headings], picked)        # (N, 3, 3)
-        return self.solve_one(rays, weight, noise, best % modes, frame)
+        pick = torch.div(best, modes, rounding_mode='floor')[:, None]
+        turn = turns.gather(1, pick)[:, 0]
+        frame = self.frames(turn[:, None], tilt)[:, 0]                         # (N, 3, 3)
+        joints, variance = self.solve_one(rays, weight, noise, best % modes, frame)
+        return joints, variance, turn
+
+    def candidates(self, near, like):
+        """Tilts and headings to search, tilt * headings + heading: (N, R); like: (N, 17)."""
+        h = self.headings
+        if near is None:    # no expand(): the exporter would write the number of people down
+            return torch.arange(2 * h, device=like.device) + torch.zeros_like(like[:, :1]).long()
+        tilt, heading = torch.div(near, h, rounding_mode='floor') * h, near % h
+        around = [tilt + (heading + step) % h for step in (-1 + h, 0, 1, h // 2)]
+        return torch.stack((*around, (near + h) % (2 * h)), 1)
+
+    def frames(self, turns, tilt):
+        """Rotations from the rays' frame to the body's for turns (N, R): (N, R, 3, 3)."""
+        which = torch.div(turns, self.headings, rounding_mode='floor')
+        picked = tilt.gather(1, which[..., None].expand(-1, -1, 2))
+        return self.rotation(self.turns[turns % self.headings], picked)
 
     def solve_one(self, rays, weight, noise, mode, frame):
         """Pose and variance for a given mode (N,) and frame (N, 3, 3); see :meth:`solve`."""
@@ -235,13 +259,11 @@ class Lift(nn.Module):
         a = self.normal(rays @ frame.transpose(1, 2), weight)                  # (N, 17, 3, 3)
         b = self.columns()[mode]                                               # (N,17,3,c+1)
         full = (b.transpose(2, 3) @ a @ b).sum(1) / noise[mode][:, None, None]
-        columns = cholesky(full[:, :c, :c] + diagonal(self.damping()))
-        rows = b[..., :c].flatten(1, 2).transpose(1, 2)                        # (N, c, 51)
-        # L^-1 of the right-hand side and of every joint's row
-        y = forward(columns, torch.cat((full[:, :c, c:], rows), 2))
-        x = -(y[:, :, :1] * y[:, :, 1:]).sum(1)                                # rows @ solution
-        pose = self.mean[mode] + x.view(-1, NUM_JOINTS, 3)
-        variance = (y[:, :, 1:] ** 2).sum(1).view(-1, NUM_JOINTS, 3).mean(2)
+        spread = inverse(full[:, :c, :c] + diagonal(self.damping()))           # (N, c, c)
+        rows = b[..., :c].flatten(1, 2)                                        # (N, 51, c)
+        through = rows @ spread
+        pose = self.mean[mode] - (through @ full[:, :c, c:]).view(-1, NUM_JOINTS, 3)
+        variance = (through * rows).sum(2).view(-1, NUM_JOINTS, 3).mean(2)
         return pose @ frame, variance + self.variance[mode][:, None]
 
     def damping(self):
@@ -266,12 +288,17 @@ class Lift(nn.Module):
         Returns:
             (..., 3, 3).
         """
-        (ct, st), (cp, sp) = turn.unbind(-1), tilt.unbind(-1)
-        zero, one = torch.zeros_like(ct), torch.ones_like(ct)
-        level = torch.stack((one, zero, zero, zero, cp, -sp, zero, sp, cp), -1)
-        around = torch.stack((ct, st, zero, -st, ct, zero, zero, zero, one), -1)
-        shape = ct.shape + (3, 3)
-        return around.view(shape) @ level.view(shape)
+        def about(angle, axis):
+            # I + (cos - 1) (I - axis axis^T) + sin [axis]
+            along = torch.zeros(3, 3, device=angle.device, dtype=angle.dtype)
+            along[axis, axis] = 1
+            across = torch.eye(3, device=angle.device, dtype=angle.dtype) - along
+            p, q = (axis + 1) % 3, (axis + 2) % 3
+            cross = torch.zeros_like(along)
+            cross[p, q], cross[q, p] = 1, -1
+            return along + angle[..., :1, None] * across + angle[..., 1:, None] * cross
+        # heading about z; the tilt is about x, its sine counted the other way
+        return about(turn, 2) @ about(tilt * tilt.new_tensor([1.0, -1.0]), 0)
 
     @staticmethod
     def normal(rays, weight):
@@ -279,28 +306,28 @@ class Lift(nn.Module):
         eye = torch.eye(3, device=rays.device, dtype=rays.dtype)
         return weight[..., None, None] * (eye - rays[..., :, None] * rays[..., None, :])
 
-    def search(self, rays, weight, noise, tilt):
-        """-2 log of the evidence of every (tilt, heading, mode): (N, R * H * K), mode fastest."""
-        n, r, h = rays.shape[0], tilt.shape[1], self.headings
+    def search(self, rays, weight, noise, frames):
+        """-2 log of the evidence of every (frame, mode): (N, R * K), mode fastest."""
+        n, r = frames.shape[:2]
         k, c = self.mean.shape[0], self.dims + 3
-        frame = self.rotation(self.turns.expand(n, r, h, 2),
-                              tilt[:, :, None].expand(n, r, h, 2))            # (N, R, H, 3, 3)
-        local = rays[:, None, None] @ frame.transpose(3, 4)                    # (N, R, H, 17, 3)
-        six = _triangle(self.normal(local, weight[:, None, None]))
-        full = six.reshape(n * r * h, -1) @ _table(self.columns())
-        full = full.view(-1, k, c + 1, c + 1) / noise[:, None, None]
+        local = rays[:, None] @ frames.transpose(2, 3)                         # (N, R, 17, 3)
+        nine = self.normal(local, weight[:, None]).flatten(3).reshape(n * r, -1)
+        full = (_table(self.columns()) @ nine.T).view(c + 1, c + 1, k, -1)     # (., ., K, N R)
         ridge = torch.cat((self.damping(), torch.full_like(self.mean[0, 0, :1], 1e-6)))
-        columns = cholesky(full + diagonal(ridge))
-        logdet = 2 * torch.log(torch.stack([col[..., 0] for col in columns[:-1]], -1)).sum(-1)
-        residual = columns[-1][..., 0] ** 2                # of rays, and |a|^2, at the optimum
-        z, y, x = columns[c - 1], columns[c - 2], columns[c - 3]
-        tz = -z[..., 1] / z[..., 0]
-        ty = -(y[..., 2] + y[..., 1] * tz) / y[..., 0]
-        tx = -(x[..., 3] + x[..., 1] * ty + x[..., 2] * tz) / x[..., 0]
-        middle = local.mean(3).reshape(-1, 1, 3)
-        depth = middle[..., 0] * tx + middle[..., 1] * ty + middle[..., 2] * tz
-        seen = weight.sum(1)[:, None].expand(n, r * h).reshape(-1, 1)
+        full = full / noise[:, None] + diagonal(ridge)[..., None, None]
+        rest, (*_, x, y, z), pivots = eliminate(full.view(c + 1, c + 1, -1), c)
+        logdet = torch.log(pivots).sum(0).view(k, -1)
+        residual = rest[0, 0].view(k, -1)                  # of rays, and |a|^2, at the optimum
+        tz = -z[0, 0]
+        ty = -(y[0, 1] + y[0, 0] * tz)
+        tx = -(x[0, 2] + x[0, 0] * ty + x[0, 1] * tz)
+        middle = local.mean(2).view(-1, 3).T[:, None]                          # (3, 1, N R)
+        place = torch.stack((tx, ty, tz)).view(3, k, -1)
+        depth = (middle * place).sum(0)                                        # (K, N R)
+        seen = weight.sum(1, keepdim=True).expand(n, r).reshape(-1)
         # distances from rays are small for whoever is near; angles are what is measured
-        score = (residual + 2 * seen * torch.log(noise) + logdet - 2 * self.log_weight
+        score = (residual + 2 * seen * torch.log(noise)[:, None] + logdet
+                 - 2 * self.log_weight[:, None]
                  - 4 * seen * torch.log(depth.clamp(min=_NEAREST)))
-        return torch.where(depth > _NEAREST, score, score + 1e6).view(n, -1)
+        score = torch.where(depth > _NEAREST, score, score + 1e6)
+        return score.T.reshape(n, r * k)

@@ -15,7 +15,7 @@ from torch import nn
 
 from ..skeleton import INDEX, JOINTS, NUM_JOINTS, ORDERS
 from .lift import Lift
-from .trunk import FEATURES, FEATURES8, FEATURES16, Head, Trunk, up2
+from .trunk import FEATURES, WIDE8, WIDE16, Head, Trunk, up2
 
 STRIDE = 4
 #: Joints that the trunk's own head has no map for, and its extra maps outside the seventeen.
@@ -26,6 +26,8 @@ _HEAD_ORDER = ORDERS['coco'] + NEW_JOINTS
 _FROM_HEAD = tuple(_HEAD_ORDER.index(n) for n in JOINTS)
 _EXTRA_FROM_HEAD = tuple(_HEAD_ORDER.index(n) for n in EXTRAS)
 _REACH = 1.8    # cells: distance at which a map is halved by the person's weighting
+#: Brings the trunk's features (stride 4, sums at 8 and at 16) to a size of about one.
+_SIZES = (6.0, 0.15, 0.013)
 _FLOOR = 1e-4   # beliefs are kept off 0 and 1 by this when turned into logits
 
 
@@ -45,9 +47,9 @@ class Config:
         margin: side of a crop over the longer side of its box.
     """
 
-    stages: int = 3
+    stages: int = 6
     channels: int = 64
-    layers: int = 3
+    layers: int = 1
     size: int = 256
     lift: bool = True
     lift_dims: int = 8
@@ -72,37 +74,65 @@ class Maps(NamedTuple):
     projected: list      # per lift (N, 17, h, w): the 3D pose drawn as maps
 
 
-class Stage(nn.Module):
-    """A later stage: from features and fused maps to a correction of the logits.
+class Context(nn.Module):
+    """What all later stages share: the trunk's features brought to stride 8, wide.
 
-    Works at stride 8 with 7x7 depthwise layers, so that a few of them see the whole person.
+    The trunk's pyramid is narrow where it meets (24 channels at stride 4); its sums before that
+    say more about the whole person. Two blocks at stride 16, 11x11 cells between them, let every
+    place see most of the crop.
+    """
+
+    def __init__(self, channels):
+        super().__init__()
+        self.wide = nn.Conv2d(WIDE16, channels, 1)
+        self.dw = nn.ModuleList(nn.Conv2d(channels, channels, 5, 1, 2, groups=channels)
+                                for _ in range(2))
+        self.widen = nn.ModuleList(nn.Conv2d(channels, 3 * channels, 1) for _ in range(2))
+        self.narrow = nn.ModuleList(nn.Conv2d(3 * channels, channels, 1) for _ in range(2))
+        self.fine = nn.Conv2d(FEATURES, channels, 2, 2)
+        self.middle = nn.Conv2d(WIDE8, channels, 1)
+        self.coarse = nn.Conv2d(channels, channels, 1)
+        for last in self.narrow:
+            nn.init.normal_(last.weight, std=0.01)
+            nn.init.zeros_(last.bias)
+
+    def forward(self, f4, wide8, wide16):
+        """Features at stride 4, and the pyramid's sums at 8 and 16 -> (N, channels, h/2, w/2)."""
+        x = F.relu(self.wide(_SIZES[2] * wide16))
+        for dw, widen, narrow in zip(self.dw, self.widen, self.narrow):
+            x = x + narrow(F.relu(widen(dw(x))))
+        fine = self.fine(_SIZES[0] * f4)
+        return fine + self.middle(_SIZES[1] * wide8) + up2(self.coarse(x))
+
+
+class Stage(nn.Module):
+    """A later stage: from the shared features and fused maps to a correction of the logits.
+
+    It works at stride 8; the four cells of stride 4 in each of its own are channels, so nothing
+    of the maps is lost on the way in and nothing has to be guessed on the way out.
     """
 
     def __init__(self, channels, layers):
         super().__init__()
         maps = NUM_JOINTS + 1
-        self.enter = nn.Conv2d(FEATURES + maps, channels, 1)
-        self.down = nn.Conv2d(channels, channels, 5, 2, 2, groups=channels)
-        self.join = nn.Conv2d(channels + FEATURES8 + FEATURES16, channels, 1)
+        self.enter = nn.Conv2d(maps, channels, 2, 2)
         self.dw = nn.ModuleList(nn.Conv2d(channels, channels, 7, 1, 3, groups=channels)
                                 for _ in range(layers))
         self.widen = nn.ModuleList(nn.Conv2d(channels, 2 * channels, 1) for _ in range(layers))
         self.narrow = nn.ModuleList(nn.Conv2d(2 * channels, channels, 1) for _ in range(layers))
-        self.leave = nn.Conv2d(2 * channels, channels, 1)
-        self.out = nn.Conv2d(channels, maps, 1)
+        self.out = nn.Conv2d(channels, 4 * maps, 1)
         for last in self.narrow:
             nn.init.normal_(last.weight, std=0.01)
             nn.init.zeros_(last.bias)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, f4, f8, f16, fused):
-        """Features at three strides, fused maps (N, 18, h, w) -> correction (N, 18, h, w)."""
-        fine = F.relu(self.enter(torch.cat((f4, fused), 1)))
-        x = F.relu(self.join(torch.cat((self.down(fine), f8, up2(f16)), 1)))
+    def forward(self, shared, fused):
+        """Context's features, fused maps (N, 18, h, w) -> correction (N, 18, h, w)."""
+        x = F.relu(shared + self.enter(fused))
         for dw, widen, narrow in zip(self.dw, self.widen, self.narrow):
             x = x + narrow(F.relu(widen(dw(x))))
-        return self.out(F.relu(self.leave(torch.cat((fine, up2(x)), 1))))
+        return F.pixel_shuffle(self.out(x), 2)
 
 
 def logit(b):
@@ -129,6 +159,7 @@ class BeliefNet(nn.Module):
         nn.init.normal_(self.head['heatmap'].more.weight, std=0.01)
         nn.init.constant_(self.head['heatmap'].more.bias, -4.0)
         later = config.stages - 1
+        self.context = Context(config.channels) if later else None
         self.stages = nn.ModuleList(Stage(config.channels, config.layers) for _ in range(later))
         # w_t = sigmoid(fusion): per stage and joint. Starts by trusting what is seen.
         self.fusion = nn.Parameter(torch.full((later, NUM_JOINTS), 2.0))
@@ -139,7 +170,7 @@ class BeliefNet(nn.Module):
         self.bias = nn.Parameter(torch.full((NUM_JOINTS + len(EXTRAS),), 0.5))
 
     def features(self, x):
-        """Trunk features at stride 4, 8, 16."""
+        """Trunk features at stride 4, and the pyramid's sums at stride 8 and 16."""
         return self.trunk(x)
 
     def first(self, f4):
@@ -188,29 +219,38 @@ class BeliefNet(nn.Module):
         Returns:
             Maps.
         """
-        f4, f8, f16 = self.features(x)
-        return self.heads(f4, f8, f16, rays)
+        return self.heads(*self.features(x), rays)
 
-    def heads(self, f4, f8, f16, rays=None):
+    def heads(self, f4, wide8, wide16, rays=None):
         """Everything after the trunk; see :meth:`forward`."""
         joints, extras, coarse, centre = self.first(f4)
+        logits, lifts, fused, projected = self.refine(joints, f4, wide8, wide16, rays)
+        return Maps(logits, extras, coarse, centre, lifts, fused, projected)
+
+    def refine(self, joints, f4, wide8, wide16, rays=None):
+        """The later stages: stage 1's joint logits (N, 17, h, w) and the trunk's features in.
+
+        Returns:
+            logits, lifts, fused, projected as in :class:`Maps`.
+        """
         background = logit(1 - torch.sigmoid(joints).amax(1, keepdim=True))
         logits = torch.cat((joints, background), 1)
-        f4, f8, f16 = f4.float(), f8.float(), f16.float()
         out, lifts, fused, projected = [logits], [], [], []
+        shared = self.context(f4, wide8, wide16).float() if len(self.stages) else None
+        pose_at = None
         for t, stage in enumerate(self.stages):
             belief = torch.sigmoid(logits)
             if self.config.lift:
-                pose, drawn = self.lift(belief[:, :NUM_JOINTS], rays)
+                pose, drawn, pose_at = self.lift(belief[:, :NUM_JOINTS], rays, pose_at)
                 w = torch.sigmoid(self.fusion[t])[None, :, None, None]
                 mixed = w * belief[:, :NUM_JOINTS] + (1 - w) * drawn
                 lifts.append(pose)
                 projected.append(drawn)
                 fused.append(mixed)
                 belief = torch.cat((mixed, belief[:, NUM_JOINTS:]), 1)
-            logits = logits + stage(f4, f8, f16, belief)
+            logits = logits + stage(shared, belief)
             out.append(logits)
-        return Maps(out, extras, coarse, centre, lifts, fused, projected)
+        return out, lifts, fused, projected
 
     def load_movenet(self, tensors):
         """Start from MoveNet's tensors (:func:`.trunk.movenet_tensors`)."""

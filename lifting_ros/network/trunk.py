@@ -18,8 +18,8 @@ _BLOCKS = (
     (96, 576, 160, 2, False), (160, 960, 160, 1, True), (160, 960, 160, 1, True),
     (160, 960, 320, 1, False),
 )
-#: Width of the trunk's output at stride 4, and of the pyramid at stride 8 and 16.
-FEATURES, FEATURES8, FEATURES16 = 24, 24, 32
+#: Width of the trunk's output at stride 4, and of the pyramid's sums at stride 8 and 16.
+FEATURES, WIDE8, WIDE16 = 24, 32, 64
 
 
 def _same(x):
@@ -85,11 +85,11 @@ class Pyramid(nn.Module):
         self.smooth4 = _Smooth(24, 24)
 
     def forward(self, x4, x8, x16, x32):
-        """Returns features at stride 4 (24 channels), 8 (24) and 16 (32)."""
-        f16 = self.smooth16(up2(self.lateral32(x32)) + self.lateral16(x16))
-        f8 = self.smooth8(up2(f16) + self.lateral8(x8))
-        f4 = self.smooth4(up2(f8) + self.lateral4(x4))
-        return f4, f8, f16
+        """Returns features at stride 4 (24 channels), sums at stride 8 (32) and 16 (64)."""
+        wide16 = up2(self.lateral32(x32)) + self.lateral16(x16)
+        wide8 = up2(self.smooth16(wide16)) + self.lateral8(x8)
+        f4 = self.smooth4(up2(self.smooth8(wide8)) + self.lateral4(x4))
+        return f4, wide8, wide16
 
 
 class Trunk(nn.Module):
@@ -110,7 +110,7 @@ class Trunk(nn.Module):
         return self.block2(self.block1(x))
 
     def late(self, x4):
-        """From :meth:`early`'s output to features at stride 4, 8, 16."""
+        """From :meth:`early`'s output to the pyramid's; see :class:`Pyramid`."""
         x = x4
         for i in (3, 4, 5):
             x = getattr(self, f'block{i}')(x)
@@ -123,7 +123,7 @@ class Trunk(nn.Module):
         return self.fpn(x4, x8, x16, F.relu6(self.conv_last(x)))
 
     def forward(self, x):
-        """Features at stride 4 (N, 24, H/4, W/4), stride 8 (24) and stride 16 (32)."""
+        """Features at stride 4 (N, 24, H/4, W/4), sums at stride 8 (32) and 16 (64)."""
         return self.late(self.early(x))
 
 

@@ -30,6 +30,29 @@ def save(model, path, about=None):
     save_file(tensors, str(path), metadata=metadata)
 
 
+def start(model, path):
+    """Take the tensors of another network that fit, to train on from there.
+
+    Args:
+        model: BeliefNet, changed in place.
+        path: weights file, of this architecture or a relative of it.
+
+    Returns:
+        names of the tensors taken.
+    """
+    tensors, metadata = load_tensors(Path(path))
+    own = model.state_dict()
+    same = ('stages', 'channels', 'layers')
+    theirs = json.loads(metadata.get('config', '{}'))
+    parts = ('trunk.', 'head.', 'gain', 'bias')     # these mean the same in every member
+    if all(theirs.get(n) == getattr(model.config, n) for n in same):
+        parts += ('context.', 'stages.', 'fusion')
+    fit = {n: torch.from_numpy(v).float() for n, v in tensors.items()
+           if n.startswith(parts) and n in own and tuple(own[n].shape) == v.shape}
+    model.load_state_dict(fit, strict=False)
+    return sorted(fit)
+
+
 def load(path=None):
     """Read a network, checked against the sha256 in SHA256SUMS beside the shipped file.
 

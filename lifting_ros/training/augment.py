@@ -28,7 +28,7 @@ class Augment:
     scale: float = 0.15
     shift: float = 0.05
     turn: float = 0.35
-    any_turn: float = 0.05
+    any_turn: float = 0.25
     cut: float = 0.1
     occlude: float = 0.12
     colour: float = 0.4
@@ -58,6 +58,33 @@ class Crop:
     known: np.ndarray
     matrix: np.ndarray
     mirrored: bool
+
+
+def crop_truth(person, crop, view=0.96):
+    """The camera of a crop, and the 3D truth before it.
+
+    A crop that is turned is what a camera sees that is turned about its optical axis; one that
+    is shifted or scaled is another principal point and focal length.
+
+    Args:
+        person: Labelled; crop: :class:`Crop` of it.
+        view: rad a crop is taken to span where the photo's camera is not known.
+
+    Returns:
+        camera (3,) focal length and principal point, px; joints (17, 3) m (NaN unknown).
+    """
+    size = crop.image.shape[0]
+    if person.joints is None:
+        middle = (size - 1) / 2
+        return np.array([size / 2 / np.tan(view / 2), middle, middle]), np.full((17, 3), np.nan)
+    linear = crop.matrix[:, :2]
+    scale = np.sqrt(abs(np.linalg.det(linear)))
+    joints = np.array(person.joints, np.float64)
+    joints[:, :2] = joints[:, :2] @ (linear / scale).T
+    if crop.mirrored:
+        joints = joints[_MIRROR]
+    middle = linear @ person.camera[:2, 2] + crop.matrix[:, 2]
+    return np.array([scale * person.camera[0, 0], *middle]), joints
 
 
 _HIDDEN = 0.6    # height of the belief of a joint that is labelled but hidden

@@ -13,11 +13,11 @@ from tqdm import tqdm
 
 from ..network.crops import normalise
 from . import photos, teacher
-from .augment import Augment, make_crop
+from .augment import Augment, crop_truth, make_crop
 from .rendered import rendered
 
 #: Shares of a batch; a source that is missing gives its share to the others.
-SHARES = {'lspet': 0.46, 'coco': 0.27, 'unlabelled': 0.12, 'rendered': 0.15}
+SHARES = {'lspet': 0.5, 'coco': 0.26, 'unlabelled': 0.09, 'rendered': 0.15}
 _SURE = 0.35     # the teacher is believed from this confidence on
 _WEIGHT = {'lspet': 1.0, 'coco': 1.0, 'unlabelled': 0.6, 'rendered': 1.0}
 #: How the teacher looks at a source; one that is not here it is not asked about.
@@ -119,13 +119,13 @@ class Mixture:
 
         Returns:
             dict of tensors: image (N, 3, S, S), keypoints (N, 21, 2), belief, known, weight
-            (N, 21), swap (N,).
+            (N, 21), swap (N,), camera (N, 3), joints (N, 17, 3), height (N,).
         """
         counts = np.floor(self.share * self.batch).astype(int)
         rng = np.random.default_rng((self.seed, step))
         extra = rng.choice(len(self.names), self.batch - counts.sum(), p=self.share)
         np.add.at(counts, extra, 1)
-        crops, weights, swap = [], [], []
+        crops, weights, swap, truth, height = [], [], [], [], []
         for name, count in zip(self.names, counts):
             people = self.sources[name]
             for i in rng.integers(len(people), size=count):
@@ -136,10 +136,15 @@ class Mixture:
                 crops.append(crop)
                 weights.append(trust)
                 swap.append(person.swap)
+                truth.append(crop_truth(person, crop))
+                height.append(person.stature)
 
         def stack(name, dtype=torch.float32):
             return torch.from_numpy(np.stack([getattr(c, name) for c in crops])).to(dtype)
         return {'image': normalise(np.stack([c.image for c in crops])),
                 'keypoints': stack('keypoints'), 'belief': stack('belief'),
                 'known': stack('known', torch.bool), 'swap': torch.tensor(swap),
-                'weight': torch.from_numpy(np.stack(weights)).float()}
+                'weight': torch.from_numpy(np.stack(weights)).float(),
+                'camera': torch.from_numpy(np.stack([c for c, _ in truth])).float(),
+                'joints': torch.from_numpy(np.stack([j for _, j in truth])).float(),
+                'height': torch.tensor(height)}

@@ -31,11 +31,13 @@ log = logging.getLogger(__name__)
 #: Learning rates by part; the first layers stay as they are. Those of MoveNet's own layers are
 #: shares of the size of each tensor: its features run from ones to thousands, and a step that one
 #: layer does not notice destroys another.
-_RATES = {'trunk.': 2e-3, 'head.': 4e-3, 'stages.': 1e-3, 'fusion': 1e-2, 'gain': 1e-2,
-          'bias': 1e-2}
+_RATES = {'trunk.': 7e-4, 'head.': 1.4e-3, 'context.': 2e-3, 'stages.': 2e-3,
+          'fusion': 1e-2, 'gain': 1e-2, 'bias': 1e-2}
 _RELATIVE = ('trunk.', 'head.')
 _FROZEN = ('trunk.conv1.', 'trunk.block0.', 'trunk.block1.', 'trunk.block2.', 'head.offset.')
 _NEW = 1e-3     # the maps that MoveNet has not
+_HOLD = 3       # steps between looks at whole photos: they cost as much as half a batch
+_POSE = 5.0     # weight of the error in 3D, in statures, beside nats of the maps
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Plan:
     last_size: int = 256
     switch: float = 0.7
     warm: int = 100
-    ema: float = 0.998
+    ema: float = 0.999
     whole: int = 1
     rate: float = 1.0
     seed: int = 0
@@ -118,17 +120,18 @@ class Trainer:
         batch = self.batch(self.done)
         for group in self.optimiser.param_groups:
             group['lr'] = group['rate'] * self.rate(self.done)
-        maps = self.forward(batch['image'])
+        maps = self.forward(batch['image'], batch.get('camera'))
         labels = better_side(maps.logits[-1], batch['keypoints'], batch['belief'],
                              batch['known'], batch['swap'])
         loss, said = belief_loss(maps, *labels, batch['weight'])
         if 'joints' in batch:
             pose = pose_loss(maps.lifts, batch['joints'], batch['height'])
-            loss = loss + pose
-            said['pose'] = float(pose)
-        if self.teacher is not None and len(self.scenes) and plan.whole:
+            loss = loss + _POSE * pose
+            said['pose'] = float(pose.detach())
+        if (self.teacher is not None and len(self.scenes) and plan.whole
+                and self.done % _HOLD == 0):
             held = self.hold(self.done)
-            loss, said['whole'] = loss + held, held.item()
+            loss, said['whole'] = loss + _HOLD * held, held.item()
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(
@@ -138,11 +141,11 @@ class Trainer:
         self.follow()
         return {'loss': loss.item(), **said, 'norm': float(norm), 'size': self.size(self.done - 1)}
 
-    def forward(self, image):
+    def forward(self, image, camera=None):
         """Maps of a batch; the frozen first layers keep no graph."""
         with torch.no_grad():
             early = self.model.trunk.early(image)
-        return self.model.heads(*self.model.trunk.late(early))
+        return self.model.heads(*self.model.trunk.late(early), camera)
 
     @torch.no_grad()
     def follow(self):
@@ -308,12 +311,13 @@ def run(args):
     torch.manual_seed(args.seed)
     plan = Plan(**{n: getattr(args, n) for n in Plan.__dataclass_fields__ if hasattr(args, n)})
     if args.start:
-        model, _ = weights.load(args.start)
-        model.train()
+        model = BeliefNet(Config(stages=args.stages, lift=not args.no_lift, size=args.size))
+        taken = weights.start(model, args.start)
+        log.info('%d of %d tensors from %s', len(taken), len(model.state_dict()), args.start)
     else:
-        model = BeliefNet(Config(stages=args.stages, lift=not args.no_lift))
+        model = BeliefNet(Config(stages=args.stages, lift=not args.no_lift, size=args.size))
         model.load_movenet(movenet_tensors(args.movenet))
-        use_prior(model, PosePrior.load(args.prior))
+    use_prior(model, PosePrior.load(args.prior))
     backgrounds = photos.photos_without_people(args.data)
     sources = gather(args.data, args.movenet, out.parent / 'teacher', args.rendered, args.limit)
     # the photos themselves: no two people of one photo bring it twice
@@ -329,19 +333,20 @@ def run(args):
          'people': {name: len(people) for name, people in sources.items()}}, indent=1))
     stop = min(plan.steps, args.until or plan.steps)
     bar = tqdm(total=plan.steps, initial=trainer.done, mininterval=10)
-    sums, count, began = {}, 0, time.monotonic()
+    sums, counts, count, began = {}, {}, 0, time.monotonic()
     while trainer.done < stop:
         said = trainer.step()
         count += 1
         for key, value in said.items():
             sums[key] = sums.get(key, 0.0) + value
+            counts[key] = counts.get(key, 0) + 1
         bar.update()
         if trainer.done % 20 == 0:
-            row = {key: value / count for key, value in sums.items()}
+            row = {key: value / counts[key] for key, value in sums.items()}
             bar.set_postfix(loss=f'{row["loss"]:.3f}')
             row['seconds'] = (time.monotonic() - began) / count
             _write({'step': trainer.done, **row}, out / 'curves.csv')
-            sums, count, began = {}, 0, time.monotonic()
+            sums, counts, count, began = {}, {}, 0, time.monotonic()
         if trainer.done % args.keep == 0 or trainer.done == stop:
             trainer.save(checkpoint)
         if trainer.done % args.glance == 0 or trainer.done == stop:

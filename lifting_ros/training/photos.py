@@ -35,6 +35,9 @@ class Labelled:
         box: (4,) x0 y0 x1 y1 px.
         swap: the label's sides may be exchanged.
         extras: (4, 2) px eyes and ears, NaN where not labelled.
+        joints: (17, 3) m in the camera's optical frame, where the truth is known.
+        camera: (3, 3) intrinsics, with ``joints``.
+        stature: m, with ``joints``.
     """
 
     source: str
@@ -45,6 +48,9 @@ class Labelled:
     box: np.ndarray
     swap: bool = False
     extras: np.ndarray | None = None
+    joints: np.ndarray | None = None
+    camera: np.ndarray | None = None
+    stature: float = float('nan')
 
 
 def held_out(source, photo):

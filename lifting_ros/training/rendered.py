@@ -29,10 +29,17 @@ def rendered(folder, limit=None):
             if 'keypoints' not in data or 'box' not in data:
                 continue
             names, points, seen, boxes = (data[n] for n in ('name', 'keypoints', 'visible', 'box'))
-            for name, xy, visible, box in zip(names, points, seen, boxes):
+            truth = [data[n] if n in data else [None] * len(names)
+                     for n in ('joints', 'K', 'stature')]
+            for name, xy, visible, box, joints, camera, stature in zip(names, points, seen, boxes,
+                                                                       *truth):
+                whole = joints is not None and camera is not None and stature is not None
                 people.append(Labelled('rendered', f'{table.stem}/{name}',
                                        _decode(file.read(str(name))), xy.astype(np.float64),
-                                       np.where(visible, 2, 1), box.astype(np.float64)))
+                                       np.where(visible, 2, 1), box.astype(np.float64),
+                                       joints=joints if whole else None,
+                                       camera=camera if whole else None,
+                                       stature=float(stature) if whole else float('nan')))
                 if limit and len(people) >= limit:
                     return people
     return people
