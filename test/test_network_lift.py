@@ -42,6 +42,7 @@ def _lift(prior):
     lift.set_prior(prior.mean, prior.basis, prior.psi + prior.skeleton_noise ** 2, prior.weight)
     angle = torch.arange(HEADINGS, dtype=torch.float64) * (2 * np.pi / HEADINGS)
     lift.turns = torch.stack((angle.cos(), angle.sin()), 1)     # those it ships are float32
+    lift.pitches = torch.tensor([[1.0, 0.0], [np.cos(0.52), -np.sin(0.52)]]).double()
     return lift
 
 
@@ -54,12 +55,12 @@ def test_twin_of_the_closed_form(prior, people):
     lift = _lift(prior)
     with torch.no_grad():
         noise = lift.variance + SIGMA ** 2
-        level = torch.tensor([1.0, 0.0]).double().expand(len(rays), 1, 2)
+        level = torch.tensor([1.0, 0.0]).double().expand(len(rays), 2, 2)
         r, w = torch.from_numpy(rays), torch.from_numpy(confidence)
         frames = lift.frames(torch.arange(HEADINGS).expand(len(rays), -1), level)
         best = lift.search(r, w, noise, frames).argmin(1)
         mode, turn = best % prior.modes, best // prior.modes
-        frame = lift.rotation(lift.turns[turn], level[:, 0])
+        frame = lift.rotation(lift.turns[turn], 2)
         joints, variance = lift.solve_one(r, w, noise, mode, frame)
     # the closed form takes its second pass at the distance it found: solve there, at ours
     again = reference.solve(rays, confidence, np.full((len(rays), 17), SIGMA / 2),
@@ -104,12 +105,38 @@ def test_elimination_and_inverse_against_lapack():
     assert [row.shape for row in rows] == [(1, 8 - i, 5) for i in range(6)]
 
 
-def test_rotation_levels_and_turns():
-    angle, tilt = torch.tensor(0.7).double(), torch.tensor(-0.4).double()
-    frame = Lift.rotation(torch.stack((angle.cos(), angle.sin())),
-                          torch.stack((tilt.cos(), tilt.sin()))).numpy()
-    expected = (Rotation.from_euler('z', -0.7) * Rotation.from_euler('x', -0.4)).as_matrix()
+@pytest.mark.parametrize('axis', [0, 1, 2])
+def test_rotation_against_scipy(axis):
+    angle = torch.tensor(0.7).double()
+    frame = Lift.rotation(torch.stack((angle.cos(), angle.sin())), axis).numpy()
+    assert np.allclose(frame, Rotation.from_euler('xyz'[axis], -0.7).as_matrix())
+
+
+def test_frames_take_out_tilt_then_pitch_then_heading(prior):
+    lift = _lift(prior[0])
+    tilt = torch.tensor([[[1.0, 0.0], [np.cos(0.4), np.sin(0.4)]]]).double()
+    frame = lift.frames(torch.tensor([[3 * HEADINGS + 5]]), tilt)[0, 0].numpy()
+    heading = 5 * 2 * np.pi / HEADINGS
+    expected = (Rotation.from_euler('z', -heading) * Rotation.from_euler('y', 0.52)
+                * Rotation.from_euler('x', -0.4)).as_matrix()
     assert np.allclose(frame, expected)
+
+
+def test_a_camera_that_looks_down_is_allowed_for(prior, people):
+    """Rays of people before a camera pitched by 30 degrees lift as well as before a level one."""
+    prior, _ = prior
+    rays, _, joints = people
+    down = Rotation.from_euler('y', -np.radians(30)).as_matrix()     # world to such a camera
+    seen = joints @ down.T + np.array([0.5, 0, 0])
+    r = torch.from_numpy(seen / np.linalg.norm(seen, axis=2, keepdims=True))
+    lift, w = _lift(prior), torch.ones(len(seen), 17).double()
+    error = {}
+    for name in ('both', 'level only'):
+        with torch.no_grad():
+            found = lift.solve(r, w, SIGMA)[0].numpy()
+        error[name] = np.linalg.norm((found - found[:, :1]) - (seen - seen[:, :1]), axis=2).mean()
+        lift.pitches = torch.tensor([[1.0, 0.0]] * 2).double()
+    assert error['both'] < 0.8 * error['level only']
 
 
 def test_near_search_keeps_and_finds_the_best(prior, people):
@@ -120,8 +147,8 @@ def test_near_search_keeps_and_finds_the_best(prior, people):
     with torch.no_grad():
         whole, _, turn = lift.solve(r, w, SIGMA)
         again, _, same = lift.solve(r, w, SIGMA, turn)
-        back, _, found = lift.solve(r, w, SIGMA, (turn + HEADINGS // 2) % HEADINGS
-                                    + turn // HEADINGS * HEADINGS)
+        behind = turn // HEADINGS * HEADINGS + (turn + HEADINGS // 2) % HEADINGS
+        back, _, found = lift.solve(r, w, SIGMA, behind)
     assert (same == turn).all() and torch.equal(again, whole)
     assert (found == turn).all()       # from back to front in one step
     torch.testing.assert_close(back, whole)

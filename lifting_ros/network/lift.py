@@ -18,6 +18,8 @@ _FOV = 0.96             # rad a crop is taken to span where its camera is not kn
 _WINDOW = 5             # cells about the maximum that make the soft peak
 _SIGMA_PX = 1.0 / 64    # accuracy of a peak as a share of the crop's side
 _NEAREST = 0.15         # statures: nobody is nearer than this
+_PITCHES = (0.0, -0.52)  # rad the camera may look up: level, and from above
+_ROBUST = 2.0           # sigmas at which a ray that the pose contradicts is half believed
 _FILL = 0.8             # a person spans 1 / 1.25 of the crop
 
 
@@ -143,6 +145,8 @@ class Lift(nn.Module):
         self.register_buffer('log_weight', torch.full((modes,), -math.log(modes)))
         angle = torch.arange(headings) * (2 * math.pi / headings)
         self.register_buffer('turns', torch.stack((angle.cos(), angle.sin()), 1), False)
+        pitch = torch.tensor(_PITCHES)
+        self.register_buffer('pitches', torch.stack((pitch.cos(), pitch.sin()), 1), False)
 
     def set_prior(self, mean, basis, variance, weight):
         """Take a mixture of PPCA.
@@ -174,12 +178,12 @@ class Lift(nn.Module):
         Args:
             belief: (N, 17, h, w) in 0..1.
             camera: as in :func:`rays_of`.
-            near: (N,) tilt and heading that an earlier stage found; then only its neighbours
-                and its back are searched, in all modes. None searches everything.
+            near: (N,) pitch, tilt and heading that an earlier stage found; then only its
+                neighbours and its back are searched, in all modes. None searches everything.
 
         Returns:
             joints (N, 17, 3) in statures, optical frame of the crop's camera; maps (N, 17, h, w);
-            tilt and heading found (N,), for the next stage.
+            pitch, tilt and heading found (N,), for the next stage.
         """
         h, w = belief.shape[2:]
         cells, weight = soft_peaks(belief)
@@ -203,11 +207,11 @@ class Lift(nn.Module):
         """Turns about the optical axis to try: none, and the one that sets the trunk upright.
 
         Returns:
-            (N, 2, 2) cosine and sine of each.
+            (N, 2, 2) cosine and sine of each, for :meth:`rotation` about x.
         """
         up = (rays[:, INDEX['neck'], 1:] - rays[:, INDEX['pelvis'], 1:]).detach()
         up = up / (torch.sqrt((up ** 2).sum(1, keepdim=True)) + 1e-9)
-        turned = up.flip(1)                                                   # z is the cosine
+        turned = torch.stack((up[:, 1], -up[:, 0]), 1)                        # z is the cosine
         level = torch.cat((torch.ones_like(up[:, :1]), torch.zeros_like(up[:, :1])), 1)
         return torch.stack((level, turned), 1)
 
@@ -221,8 +225,8 @@ class Lift(nn.Module):
             near: as in :meth:`forward`.
 
         Returns:
-            joints (N, 17, 3) statures in the rays' frame, variance (N, 17) per axis, tilt and
-            heading (N,).
+            joints (N, 17, 3) statures in the rays' frame, variance (N, 17) per axis, pitch, tilt
+            and heading (N,).
         """
         rays, weight = rays.to(self.mean.dtype), weight.to(self.mean.dtype)
         noise = self.variance + sigma ** 2                                     # (K,)
@@ -235,23 +239,44 @@ class Lift(nn.Module):
         pick = torch.div(best, modes, rounding_mode='floor')[:, None]
         turn = turns.gather(1, pick)[:, 0]
         frame = self.frames(turn[:, None], tilt)[:, 0]                         # (N, 3, 3)
-        joints, variance = self.solve_one(rays, weight, noise, best % modes, frame)
+        mode = best % modes
+        with torch.no_grad():
+            # a peak that the rest contradicts is likelier on another limb than far off its own
+            joints, _ = self.solve_one(rays, weight, noise, mode, frame)
+            off = joints - (joints * rays).sum(2, keepdim=True) * rays
+            doubt = 1 + (off ** 2).sum(2) / (noise[mode] * _ROBUST ** 2)[:, None]
+        joints, variance = self.solve_one(rays, weight / doubt, noise, mode, frame)
         return joints, variance, turn
 
     def candidates(self, near, like):
-        """Tilts and headings to search, tilt * headings + heading: (N, R); like: (N, 17)."""
-        h = self.headings
+        """Pitches, tilts and headings to search, (pitch * 2 + tilt) * headings + heading.
+
+        Args:
+            near: as in :meth:`forward`; like: (N, 17).
+
+        Returns:
+            (N, R).
+        """
+        h, every = self.headings, 2 * len(_PITCHES) * self.headings
         if near is None:    # no expand(): the exporter would write the number of people down
-            return torch.arange(2 * h, device=like.device) + torch.zeros_like(like[:, :1]).long()
-        tilt, heading = torch.div(near, h, rounding_mode='floor') * h, near % h
-        around = [tilt + (heading + step) % h for step in (-1 + h, 0, 1, h // 2)]
-        return torch.stack((*around, (near + h) % (2 * h)), 1)
+            return torch.arange(every, device=like.device) + torch.zeros_like(like[:, :1]).long()
+        heading = near % h
+        first = near - heading
+        around = [first + (heading + step) % h for step in (-1 + h, 0, 1, h // 2)]
+        even = torch.div(near, h, rounding_mode='floor') % 2 == 0
+        other = torch.where(even, near + h, near - h)
+        return torch.stack((*around, other, (near + 2 * h) % every), 1)
 
     def frames(self, turns, tilt):
-        """Rotations from the rays' frame to the body's for turns (N, R): (N, R, 3, 3)."""
+        """Rotations from the rays' frame to the body's for turns (N, R): (N, R, 3, 3).
+
+        The picture is turned upright, then the camera's pitch taken out, then the heading.
+        """
         which = torch.div(turns, self.headings, rounding_mode='floor')
-        picked = tilt.gather(1, which[..., None].expand(-1, -1, 2))
-        return self.rotation(self.turns[turns % self.headings], picked)
+        upright = tilt.gather(1, (which % 2)[..., None].expand(-1, -1, 2))
+        pitch = self.pitches[torch.div(which, 2, rounding_mode='floor')]
+        return (self.rotation(self.turns[turns % self.headings], 2) @ self.rotation(pitch, 1)
+                @ self.rotation(upright, 0))
 
     def solve_one(self, rays, weight, noise, mode, frame):
         """Pose and variance for a given mode (N,) and frame (N, 3, 3); see :meth:`solve`."""
@@ -279,26 +304,23 @@ class Lift(nn.Module):
                           self.mean[..., None]), 3)
 
     @staticmethod
-    def rotation(turn, tilt):
-        """From the rays' frame to the body's: level out the tilt, then turn by -heading.
+    def rotation(angle, axis):
+        """Turn of the frame about one of its axes: what was ahead is then at -angle.
 
         Args:
-            turn, tilt: (..., 2) cosine and sine.
+            angle: (..., 2) cosine and sine; axis: 0, 1 or 2.
 
         Returns:
             (..., 3, 3).
         """
-        def about(angle, axis):
-            # I + (cos - 1) (I - axis axis^T) + sin [axis]
-            along = torch.zeros(3, 3, device=angle.device, dtype=angle.dtype)
-            along[axis, axis] = 1
-            across = torch.eye(3, device=angle.device, dtype=angle.dtype) - along
-            p, q = (axis + 1) % 3, (axis + 2) % 3
-            cross = torch.zeros_like(along)
-            cross[p, q], cross[q, p] = 1, -1
-            return along + angle[..., :1, None] * across + angle[..., 1:, None] * cross
-        # heading about z; the tilt is about x, its sine counted the other way
-        return about(turn, 2) @ about(tilt * tilt.new_tensor([1.0, -1.0]), 0)
+        # along + cos * across - sin * cross
+        along = torch.zeros(3, 3, device=angle.device, dtype=angle.dtype)
+        along[axis, axis] = 1
+        across = torch.eye(3, device=angle.device, dtype=angle.dtype) - along
+        p, q = (axis + 1) % 3, (axis + 2) % 3
+        cross = torch.zeros_like(along)
+        cross[p, q], cross[q, p] = 1, -1
+        return along + angle[..., :1, None] * across + angle[..., 1:, None] * cross
 
     @staticmethod
     def normal(rays, weight):

@@ -161,8 +161,9 @@ class BeliefNet(nn.Module):
         later = config.stages - 1
         self.context = Context(config.channels) if later else None
         self.stages = nn.ModuleList(Stage(config.channels, config.layers) for _ in range(later))
-        # w_t = sigmoid(fusion): per stage and joint. Starts by trusting what is seen.
-        self.fusion = nn.Parameter(torch.full((later, NUM_JOINTS), 2.0))
+        # w_t = sigmoid(fusion): per stage and joint. Half and half: where little of the lifted
+        # pose gets through at the start, nothing is learned from it.
+        self.fusion = nn.Parameter(torch.zeros(later, NUM_JOINTS))
         self.lift = Lift(config.lift_modes, config.lift_dims, config.lift_headings)
         # gain and bias of stage 1's logits: the head's maps lie on a floor of one per cent a
         # cell, which over a whole map outweighs any peak
