@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from lifting_ros.network import BeliefNet, Config
+from lifting_ros.network.cpm import CpmConfig, CpmNet
 from lifting_ros.network.model import Maps
 from lifting_ros.skeleton import INDEX, MIRROR
-from lifting_ros.training import stages
+from lifting_ros.training import mixture, stages
 from lifting_ros.training.augment import Augment, crop_truth, make_crop
 from lifting_ros.training.losses import belief_loss, better_side, map_loss, pose_loss, targets
 from lifting_ros.training.mixture import Mixture
@@ -262,3 +263,26 @@ def test_stages_alone_learn_and_the_trunk_stays():
     for name, value in model.state_dict().items():
         if name.startswith(('trunk.', 'head.', 'gain', 'bias')):
             assert torch.equal(value, before[name]), name
+
+
+def test_the_papers_member_trains_too():
+    torch.manual_seed(0)
+    model = CpmNet(CpmConfig(stages=2, channels=8, width=0.05, size=64, lift_modes=2, lift_dims=3,
+                             lift_headings=4))
+    trainer = Trainer(model, Plan(steps=12, batch=4, size=64, last_size=64, warm=2, whole=1,
+                                  rate=10.0), _mixture())
+    said = [trainer.step()['loss'] for _ in range(12)]
+    assert np.isfinite(said).all() and np.mean(said[-3:]) < 0.95 * np.mean(said[:3])
+
+
+def test_a_users_own_people_are_mixed_in(tmp_path):
+    rng = np.random.default_rng(0)
+    own = [_person(rng) for _ in range(3)]
+    for person in own:
+        person.source = 'coco_json'
+    people, trust = mixture._fold(own[0], np.zeros((21, 2)), np.zeros(21))
+    assert (trust[:17] == 1).all() and people.extras.shape == (4, 2)
+    mix = Mixture({'lspet': [(_person(rng), np.ones(21))],
+                   'coco_json': [(people, trust)]}, [], 8, seed=0, how=QUIET)
+    assert mix.share.tolist() == pytest.approx([0.5, 0.5])
+    assert mix(0, 64)['image'].shape == (8, 3, 64, 64)

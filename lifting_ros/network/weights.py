@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from ..prior.file import WeightsError, load_tensors
+from .cpm import CpmConfig, CpmNet
 from .model import BeliefNet, Config
 
 DEFAULT = Path(__file__).resolve().parents[1] / 'weights' / 'network.safetensors'
@@ -60,7 +61,7 @@ def load(path=None):
         path: weights file; None takes the shipped one.
 
     Returns:
-        BeliefNet in float32, in eval mode; metadata dict.
+        BeliefNet (or CpmNet) in float32, in eval mode; metadata dict.
 
     Raises:
         WeightsError: the file is missing, damaged, or of another version.
@@ -68,8 +69,11 @@ def load(path=None):
     path = Path(path) if path else DEFAULT
     tensors, metadata = load_tensors(path)
     try:
-        config = Config(**json.loads(metadata['config']))
-        model = BeliefNet(config)
+        config = json.loads(metadata['config'])
+        if config.get('kind') == 'cpm':
+            model = CpmNet(CpmConfig(**config))
+        else:
+            model = BeliefNet(Config(**config))
         model.load_state_dict({n: torch.from_numpy(v).float() for n, v in tensors.items()})
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise WeightsError(f'{path} does not hold a network of this version ({VERSION}): '

@@ -50,7 +50,7 @@ def map_loss(logits, target, known):
     return torch.where(there, place, zero), torch.where(known, height, zero)
 
 
-def better_side(logits, keypoints, belief, known, swap, sigma=1.0):
+def better_side(logits, keypoints, belief, known, swap, sigma=1.0, stride=4):
     """Exchange left and right of the labels that fit the maps better so.
 
     Args:
@@ -69,7 +69,7 @@ def better_side(logits, keypoints, belief, known, swap, sigma=1.0):
         costs = []
         for order in (list(range(NUM_JOINTS)), _MIRROR):
             k, b, m = (v[pick][:, order] for v in (keypoints, belief, known))
-            t = targets(k, b, *maps.shape[2:], sigma)
+            t = targets(k, b, *maps.shape[2:], sigma, stride)
             costs.append(map_loss(maps, t, m)[0].sum(1))
         turned = pick[costs[1] < costs[0]]
     out = []
@@ -80,20 +80,20 @@ def better_side(logits, keypoints, belief, known, swap, sigma=1.0):
     return tuple(out)
 
 
-def belief_loss(maps, keypoints, belief, known, weight, height_weight=0.15, sigma=1.0):
+def belief_loss(maps, keypoints, belief, known, weight, height_weight=0.15, sigma=1.0, stride=4):
     """The loss of all stages.
 
     Args:
         maps: network.model.Maps.
         keypoints: (N, 21, 2) px, belief (N, 21), known (N, 21): seventeen joints, four extras.
         weight: (N, 21) trust in each label.
-        height_weight: of the height against the place.
+        height_weight: of the height against the place; sigma: cells; stride: px a cell.
 
     Returns:
         loss (scalar), dict of floats for the log.
     """
     h, w = maps.logits[0].shape[2:]
-    target = targets(keypoints, belief, h, w, sigma)
+    target = targets(keypoints, belief, h, w, sigma, stride)
     joint, extra = target[:, :NUM_JOINTS], target[:, NUM_JOINTS:]
     known_j, weight_j = known[:, :NUM_JOINTS], weight[:, :NUM_JOINTS]
     count = (known_j * weight_j).sum().clamp(min=1)
@@ -115,7 +115,7 @@ def belief_loss(maps, keypoints, belief, known, weight, height_weight=0.15, sigm
     place, height = map_loss(maps.extras, extra, known_e)
     total = total + 0.1 * ((place + height_weight * height) * weight_e).sum() / (
         (known_e * weight_e).sum().clamp(min=1))
-    cell = (torch.nan_to_num(keypoints[:, :NUM_JOINTS]) - 1.5) / 4
+    cell = (torch.nan_to_num(keypoints[:, :NUM_JOINTS]) - (stride - 1) / 2) / stride
     use = (known_j & (belief[:, :NUM_JOINTS] > 0)).float() * weight_j
     coarse = F.smooth_l1_loss(maps.coarse, cell, reduction='none', beta=2.0).sum(2)
     coarse = (coarse * use).sum() / use.sum().clamp(min=1)

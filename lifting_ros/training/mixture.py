@@ -17,7 +17,8 @@ from .augment import Augment, crop_truth, make_crop
 from .rendered import rendered
 
 #: Shares of a batch; a source that is missing gives its share to the others.
-SHARES = {'lspet': 0.5, 'coco': 0.26, 'unlabelled': 0.09, 'rendered': 0.15}
+SHARES = {'lspet': 0.5, 'coco': 0.26, 'unlabelled': 0.09, 'rendered': 0.15,
+          'coco_json': 0.5, 'mpii': 0.5}
 _SURE = 0.35     # the teacher is believed from this confidence on
 _WEIGHT = {'lspet': 1.0, 'coco': 1.0, 'unlabelled': 0.6, 'rendered': 1.0}
 #: How the teacher looks at a source; one that is not here it is not asked about.
@@ -30,19 +31,21 @@ def _unlabelled(data):
         return [(n, photos._decode(file.read(n))) for n in file.namelist() if n[-1] != '/']
 
 
-def gather(data, movenet, cache, rendered_folder=None, limit=None):
+def gather(data, movenet, cache, rendered_folder=None, limit=None, own=None):
     """All people to train on, the teacher's word added.
 
     Args:
         data: folder of the photos; movenet: its npz; cache: folder for the teacher's words;
-        rendered_folder: of rendered people, may be missing; limit: people of a source.
+        rendered_folder: of rendered people, may be missing; limit: people of a source;
+        own: dict source -> list of Labelled, of a user's own data.
 
     Returns:
         dict source -> list of (Labelled with (21,) keypoints folded in, weight (21,)).
     """
     show = lambda what: lambda it: tqdm(it, desc=f'teacher: {what}', mininterval=5)  # noqa: E731
     tag = f'_{limit}' if limit else ''
-    sources = {'coco': photos.coco(data, False), 'lspet': photos.lspet(data, False, limit)}
+    sources = {'coco': photos.coco(data, False), 'lspet': photos.lspet(data, False, limit),
+               **(own or {})}
     loose = _unlabelled(data)
     if limit:
         sources['coco'], loose = sources['coco'][:limit], loose[:limit]
@@ -94,7 +97,7 @@ def _fold(person, said, sure):
         agree = (error[both] < 0.1 * side).mean() if both.sum() >= 5 else 0.0
         use &= agree > 0.75
     points = np.where(use[:, None], said, points)
-    trust = np.where(use, _TAUGHT, 1.0) * _WEIGHT[person.source]
+    trust = np.where(use, _TAUGHT, 1.0) * _WEIGHT.get(person.source, 1.0)
     person.keypoints, person.extras = points[:17], points[17:]
     person.visible = np.where(use[:17], 2, person.visible)
     return person, trust

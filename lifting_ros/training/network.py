@@ -1,7 +1,6 @@
 """``lifting-ros train network``: train the belief-map network on photographs."""
 
 import copy
-import csv
 import ctypes
 import json
 import logging
@@ -18,10 +17,12 @@ import torch.nn.functional as F
 from tqdm import tqdm
 
 from ..network import weights
+from ..network.cpm import CpmConfig, CpmNet
 from ..network.model import BeliefNet, Config
 from ..network.trunk import movenet_tensors
 from ..prior import PosePrior
-from . import photos
+from . import own_data, photos
+from .curves import Curves
 from .losses import belief_loss, better_side, pose_loss
 from .mixture import Mixture, gather
 from .teacher import movenet
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 _RATES = {'trunk.': 7e-4, 'head.': 1.4e-3, 'context.': 2e-3, 'stages.': 2e-3,
           'fusion': 1e-2, 'gain': 1e-2, 'bias': 1e-2}
 _RELATIVE = ('trunk.', 'head.')
+#: Of a member that starts from nothing.
+_RATES_CPM = 3e-4
 _FROZEN = ('trunk.conv1.', 'trunk.block0.', 'trunk.block1.', 'trunk.block2.', 'head.offset.')
 _NEW = 1e-3     # the maps that MoveNet has not
 _HOLD = 3       # steps between looks at whole photos: they cost as much as half a batch
@@ -80,8 +83,12 @@ class Trainer:
     def __init__(self, model, plan, mixture, scenes=(), teacher=None):
         self.model = model.to(memory_format=torch.channels_last).train()
         self.plan, self.mixture, self.scenes, self.teacher = plan, mixture, scenes, teacher
+        self.fast = isinstance(model, BeliefNet)    # the member that starts from MoveNet
         groups = {}
         for name, value in model.named_parameters():
+            if not self.fast:
+                groups.setdefault(1e-2 if name == 'fusion' else _RATES_CPM, []).append(value)
+                continue
             if name.startswith(_FROZEN):
                 value.requires_grad_(False)
                 continue
@@ -94,6 +101,7 @@ class Trainer:
             [{'params': values, 'lr': rate, 'rate': rate} for rate, values in groups.items()],
             weight_decay=1e-3)
         self.average = copy.deepcopy(model).eval().requires_grad_(False)
+        self.stride = getattr(model, 'stride', 4)
         self.done = 0
         self.ahead, self.next = ThreadPoolExecutor(1), {}   # the next batch is made meanwhile
 
@@ -122,13 +130,13 @@ class Trainer:
             group['lr'] = group['rate'] * self.rate(self.done)
         maps = self.forward(batch['image'], batch.get('camera'))
         labels = better_side(maps.logits[-1], batch['keypoints'], batch['belief'],
-                             batch['known'], batch['swap'])
-        loss, said = belief_loss(maps, *labels, batch['weight'])
+                             batch['known'], batch['swap'], stride=self.stride)
+        loss, said = belief_loss(maps, *labels, batch['weight'], stride=self.stride)
         if 'joints' in batch:
             pose = pose_loss(maps.lifts, batch['joints'], batch['height'])
             loss = loss + _POSE * pose
             said['pose'] = float(pose.detach())
-        if (self.teacher is not None and len(self.scenes) and plan.whole
+        if (self.fast and self.teacher is not None and len(self.scenes) and plan.whole
                 and self.done % _HOLD == 0):
             held = self.hold(self.done)
             loss, said['whole'] = loss + _HOLD * held, held.item()
@@ -143,6 +151,8 @@ class Trainer:
 
     def forward(self, image, camera=None):
         """Maps of a batch; the frozen first layers keep no graph."""
+        if not self.fast:
+            return self.model(image, camera)
         with torch.no_grad():
             early = self.model.trunk.early(image)
         return self.model.heads(*self.model.trunk.late(early), camera)
@@ -254,7 +264,9 @@ def picture(model, batch, path, count=6):
             tiles.append(cv2.addWeighted(crop, 0.4, cv2.applyColorMap(heat, cv2.COLORMAP_TURBO),
                                          0.6, 0))
         rows.append(np.hstack(tiles))
-    cv2.imwrite(str(path), np.vstack(rows))
+    shown = np.vstack(rows)
+    cv2.imwrite(str(path), shown)
+    return shown
 
 
 def add_arguments(parser):
@@ -265,6 +277,9 @@ def add_arguments(parser):
     parser.add_argument('--prior', help='pose prior; default: the shipped one')
     parser.add_argument('--out', required=True, help='folder for checkpoints, curves, pictures')
     parser.add_argument('--start', help='weights file to start from instead of MoveNet')
+    parser.add_argument('--member', choices=('fast', 'cpm'), default='fast',
+                        help="fast: starts from MoveNet; cpm: the paper's, for a GPU, --size 368")
+    own_data.add_arguments(parser)
     parser.add_argument('--no-lift', action='store_true', help='plain stages, no fusion')
     parser.add_argument('--stages', type=int, default=Config.stages)
     for name, kind in (('steps', int), ('batch', int), ('size', int), ('last_size', int),
@@ -275,16 +290,6 @@ def add_arguments(parser):
     parser.add_argument('--glance', type=int, default=500, help='steps between looks at held-out')
     parser.add_argument('--keep', type=int, default=100, help='steps between checkpoints')
     parser.add_argument('--until', type=int, help='stop at this step, to go on later')
-
-
-def _write(row, file):
-    new = not file.is_file()
-    with file.open('a', newline='') as out:
-        writer = csv.writer(out)
-        if new:
-            writer.writerow(('step', 'key', 'value'))
-        step = row.pop('step')
-        writer.writerows((step, key, f'{value:.6g}') for key, value in row.items())
 
 
 def _keep_memory():
@@ -310,16 +315,18 @@ def run(args):
     cv2.setNumThreads(1)
     torch.manual_seed(args.seed)
     plan = Plan(**{n: getattr(args, n) for n in Plan.__dataclass_fields__ if hasattr(args, n)})
+    kinds = {'fast': (BeliefNet, Config), 'cpm': (CpmNet, CpmConfig)}
+    net, config = kinds[args.member]
+    model = net(config(stages=args.stages, lift=not args.no_lift, size=args.size))
     if args.start:
-        model = BeliefNet(Config(stages=args.stages, lift=not args.no_lift, size=args.size))
         taken = weights.start(model, args.start)
         log.info('%d of %d tensors from %s', len(taken), len(model.state_dict()), args.start)
-    else:
-        model = BeliefNet(Config(stages=args.stages, lift=not args.no_lift, size=args.size))
+    elif args.member == 'fast':
         model.load_movenet(movenet_tensors(args.movenet))
     use_prior(model, PosePrior.load(args.prior))
     backgrounds = photos.photos_without_people(args.data)
-    sources = gather(args.data, args.movenet, out.parent / 'teacher', args.rendered, args.limit)
+    sources = gather(args.data, args.movenet, out.parent / 'teacher', args.rendered, args.limit,
+                     own_data.read(args, args.limit))
     # the photos themselves: no two people of one photo bring it twice
     scenes = {p.photo: p.image for s in ('coco', 'unlabelled') for p, _ in sources.get(s, ())}
     scenes = list(scenes.values()) + backgrounds
@@ -332,6 +339,8 @@ def run(args):
         {**plan.__dict__, 'config': model.config.to_dict(),
          'people': {name: len(people) for name, people in sources.items()}}, indent=1))
     stop = min(plan.steps, args.until or plan.steps)
+    curves = Curves(out)
+    curves.cut_back(trainer.done)
     bar = tqdm(total=plan.steps, initial=trainer.done, mininterval=10)
     sums, counts, count, began = {}, {}, 0, time.monotonic()
     while trainer.done < stop:
@@ -345,20 +354,23 @@ def run(args):
             row = {key: value / counts[key] for key, value in sums.items()}
             bar.set_postfix(loss=f'{row["loss"]:.3f}')
             row['seconds'] = (time.monotonic() - began) / count
-            _write({'step': trainer.done, **row}, out / 'curves.csv')
+            curves.write(trainer.done, row)
             sums, counts, count, began = {}, {}, 0, time.monotonic()
         if trainer.done % args.keep == 0 or trainer.done == stop:
             trainer.save(checkpoint)
         if trainer.done % args.glance == 0 or trainer.done == stop:
-            seen = glance(trainer.average, args.data)
-            _write({'step': trainer.done, **{f'held_out_{k}': v for k, v in seen.items()}},
-                   out / 'curves.csv')
-            tqdm.write(f'step {trainer.done}: {seen}, w {torch.sigmoid(model.fusion).mean(1)}')
-            picture(trainer.average, trainer.mixture(0, 256),
-                    out / f'beliefs_{trainer.done:06d}.png')
+            seen = glance(trainer.average, args.data) if trainer.fast else {}
+            w = torch.sigmoid(model.fusion.detach()).mean(1)
+            curves.write(trainer.done, {**{f'held_out_{k}': v for k, v in seen.items()},
+                                        **{f'w{t + 1}': float(v) for t, v in enumerate(w)}})
+            tqdm.write(f'step {trainer.done}: {seen}, w {w.numpy().round(3)}')
+            shown = picture(trainer.average, trainer.mixture(0, plan.size),
+                            out / f'beliefs_{trainer.done:06d}.png')
+            curves.picture(trainer.done, 'beliefs', shown)
             weights.save(trainer.average, out / f'network_{trainer.done:06d}.safetensors')
             began = time.monotonic()
     weights.save(trainer.average, out / 'network.safetensors', {
         'trained_on': json.dumps({name: len(people) for name, people in sources.items()}),
         'plan': json.dumps(plan.__dict__), 'steps': str(trainer.done)})
+    curves.close()
     return 0
