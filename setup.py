@@ -27,6 +27,7 @@ setup(
         'test': ['pytest', 'ruff'],
         'bags': ['rosbags'],
         'training': ['matplotlib', 'pillow'],
+        'evaluation': ['matplotlib', 'trackeval'],
     },
     entry_points={'console_scripts': ['lifting-ros = lifting_ros.cli:main']},
 )

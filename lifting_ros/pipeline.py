@@ -18,12 +18,15 @@ from .tracking.egomotion import EgoMotion
 from .tracking.ids import IdSource
 
 
+_BOTH = 0.03    # least product of the search's score and a new person's mean confidence
+
+
 @dataclass
 class PipelineOptions:
     """What a user may turn. May be changed between two calls."""
 
     threshold: float = 0.15        # least confidence of a person, 0..1
-    find_threshold: float = 0.2    # least height of a peak of the centre map, 0..1
+    find_threshold: float = 0.1    # least height of a peak of the centre map, 0..1
     max_people: int = 16
     search_every: int = 5          # images between two searches of the whole image
     stature: float | None = None   # m, where it is known for everybody on the site
@@ -124,9 +127,9 @@ class Pipeline:
         now = 0.0 if alone else float(stamp)
         clock = [time.perf_counter()]
 
-        boxes = self._boxes(image, tracker.expected_boxes(now), alone)
+        boxes, belief = self._boxes(image, tracker.expected_boxes(now), alone)
         clock.append(time.perf_counter())
-        seen = self._observe(image, boxes)
+        seen = self._observe(image, boxes, belief)
         clock.append(time.perf_counter())
         self._lift(seen, camera, up, depth, camera_height)
         clock.append(time.perf_counter())
@@ -140,14 +143,18 @@ class Pipeline:
         return sorted(people, key=lambda p: (not p.matched, -p.confidence))
 
     def _boxes(self, image, expected, alone):
-        """Boxes to look into: people followed, and every few images whoever is new."""
+        """Boxes to look into: people followed, and every few images whoever is new.
+
+        Returns:
+            boxes (M, 4); how far each is believed (M,): the search's score, 1 for who is known.
+        """
         self._since_search += 1
         search = alone or len(expected) == 0 or self._since_search >= self.options.search_every
         if not search:
-            return expected
+            return expected, np.ones(len(expected))
         if not alone:
             self._since_search = 0
-        found, _ = self.estimator.find(image, self.options.find_threshold,
+        found, score = self.estimator.find(image, self.options.find_threshold,
                                        self.options.max_people)
         found = np.asarray(found, float).reshape(-1, 4)
         # A box that follows keypoints can be drawn over to a neighbour; one that was found anew
@@ -156,9 +163,11 @@ class Pipeline:
         new = np.ones(len(found), bool)
         for f, e in pairs:
             expected[e], new[f] = found[f], False
-        return np.concatenate((expected, found[new]))[:self.options.max_people]
+        boxes = np.concatenate((expected, found[new]))
+        belief = np.concatenate((np.ones(len(expected)), np.asarray(score, float)[new]))
+        return boxes[:self.options.max_people], belief[:self.options.max_people]
 
-    def _observe(self, image, boxes):
+    def _observe(self, image, boxes, belief):
         """Run the network on all boxes at once; drop the unsure and the double."""
         n = len(boxes)
         if n:
@@ -169,7 +178,9 @@ class Pipeline:
             xy, confidence, covariance = (np.zeros((0, NUM_JOINTS) + s)
                                           for s in ((2,), (), (2, 2)))
         score = confidence.mean(axis=1)
-        keep = _distinct(xy, confidence, score, self.options.threshold)
+        # a faint peak in the search needs a sure crop, and the other way round
+        sure = np.where(score * belief >= _BOTH, score, 0.0)
+        keep = _distinct(xy, confidence, sure, max(self.options.threshold, 1e-6))
         xy, confidence, covariance, score = (a[keep] for a in (xy, confidence, covariance, score))
         n = len(keep)
         return Observation(

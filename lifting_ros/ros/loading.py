@@ -3,6 +3,7 @@
 import numpy as np
 
 from ..camera import Camera
+from ..tracking.ids import default_path
 from . import parameters
 
 
@@ -19,6 +20,7 @@ def load_pipeline(values):
 
         torch.set_num_threads(values['threads'])
     pipeline = Pipeline.from_pretrained(values['device'], values['weights'] or None,
+                                        id_file=default_path(),
                                         **parameters.pipeline_options(values))
     if values['device'] == 'cuda':
         pipeline.estimator = on_gpu(pipeline.estimator, values['weights'] or None)

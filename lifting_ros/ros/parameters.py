@@ -64,7 +64,7 @@ PARAMETERS = (
               0, 64, fixed=True),
     Parameter('threshold', 0.15, 'Least confidence of a person that is published.', 0.0, 1.0,
               option='threshold'),
-    Parameter('find_threshold', 0.2, 'Least height of a peak of the centre map at which a '
+    Parameter('find_threshold', 0.1, 'Least height of a peak of the centre map at which a '
               'person is looked for.', 0.0, 1.0, option='find_threshold'),
     Parameter('max_people', 16, 'Most people in an image; the surest are taken.', 1, 64,
               option='max_people'),

@@ -324,7 +324,7 @@ def run(args):
     elif args.member == 'fast':
         model.load_movenet(movenet_tensors(args.movenet))
     use_prior(model, PosePrior.load(args.prior))
-    backgrounds = photos.photos_without_people(args.data)
+    backgrounds = photos.photos_without_people(args.data, kept_out=False)
     sources = gather(args.data, args.movenet, out.parent / 'teacher', args.rendered, args.limit,
                      own_data.read(args, args.limit))
     # the photos themselves: no two people of one photo bring it twice
