@@ -238,7 +238,7 @@ class Lift(nn.Module):
         modes = self.mean.shape[0]
         pick = torch.div(best, modes, rounding_mode='floor')[:, None]
         turn = turns.gather(1, pick)[:, 0]
-        frame = self.frames(turn[:, None], tilt)[:, 0]                         # (N, 3, 3)
+        frame = frames.gather(1, pick[..., None, None].expand(-1, -1, 3, 3))[:, 0]
         mode = best % modes
         with torch.no_grad():
             # a peak that the rest contradicts is likelier on another limb than far off its own
@@ -272,11 +272,14 @@ class Lift(nn.Module):
 
         The picture is turned upright, then the camera's pitch taken out, then the heading.
         """
+        # of constants, which an exporter works out beforehand: (pitch * headings + heading, 3, 3)
+        level = (self.rotation(self.turns, 2)
+                 @ self.rotation(self.pitches, 1)[:, None]).flatten(0, 1)
         which = torch.div(turns, self.headings, rounding_mode='floor')
-        upright = tilt.gather(1, (which % 2)[..., None].expand(-1, -1, 2))
-        pitch = self.pitches[torch.div(which, 2, rounding_mode='floor')]
-        return (self.rotation(self.turns[turns % self.headings], 2) @ self.rotation(pitch, 1)
-                @ self.rotation(upright, 0))
+        place = torch.div(which, 2, rounding_mode='floor') * self.headings
+        upright = self.rotation(tilt, 0).gather(
+            1, (which % 2)[..., None, None].expand(-1, -1, 3, 3))
+        return level[place + turns % self.headings] @ upright
 
     def solve_one(self, rays, weight, noise, mode, frame):
         """Pose and variance for a given mode (N,) and frame (N, 3, 3); see :meth:`solve`."""
