@@ -17,7 +17,6 @@ from .tracking.association import box_iou, match
 from .tracking.egomotion import EgoMotion
 from .tracking.ids import IdSource
 
-
 _BOTH = 0.03    # least product of the search's score and a new person's mean confidence
 
 

@@ -195,8 +195,9 @@ class Lift(nn.Module):
         spread = (variance * (focal / (self.stride * depth)) ** 2 + 1.0).clamp(max=(w / 8) ** 2)
         x = torch.arange(w, device=belief.device, dtype=torch.float32)
         y = torch.arange(h, device=belief.device, dtype=torch.float32)
-        gx = torch.exp(-(x - cell[..., 0, None]) ** 2 / (2 * spread[..., None]))
-        gy = torch.exp(-(y - cell[..., 1, None]) ** 2 / (2 * spread[..., None]))
+        # bounded: products of the tails would be denormal, which is slow on a CPU
+        off = ((at - cell[..., i, None]) ** 2 for i, at in enumerate((x, y)))
+        gx, gy = (torch.exp(-(d / (2 * spread[..., None])).clamp(max=20)) for d in off)
         # the wider the fainter: a belief, whose mass stays that of a sharp one
         drawn = (gy / torch.sqrt(spread)[..., None])[..., None] * gx[:, :, None]
         optical = torch.stack((-joints[..., 1], -joints[..., 2], joints[..., 0]), -1)

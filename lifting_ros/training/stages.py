@@ -110,7 +110,8 @@ def run(args):
     cv2.setNumThreads(1)
     base, _ = weights.load(args.start)
     sources = gather(args.data, args.movenet, out.parent / 'teacher', args.rendered, args.limit)
-    mixture = Mixture(sources, photos.photos_without_people(args.data, kept_out=False), args.batch, 1000)
+    backgrounds = photos.photos_without_people(args.data, kept_out=False)
+    mixture = Mixture(sources, backgrounds, args.batch, 1000)
     data = cache(base, mixture, args.crops, args.size)
     del sources, mixture
     for seed in args.seeds:
