@@ -47,6 +47,7 @@ class Pipeline:
         self.tracker = tracker or Tracker(TrackerOptions())
         self.timing = {}
         self._since_search = 0
+        self._searches = 0
         self._egomotion = EgoMotion()
 
     @classmethod
@@ -153,8 +154,13 @@ class Pipeline:
             return expected, np.ones(len(expected))
         if not alone:
             self._since_search = 0
+        # while somebody is followed the scales take turns: all in one image would be a long wait
+        sides = getattr(self.estimator, 'sides', ())
+        one = {} if alone or len(expected) == 0 or len(sides) < 2 else {
+            'side': sides[self._searches % len(sides)]}
+        self._searches += 1
         found, score = self.estimator.find(image, self.options.find_threshold,
-                                       self.options.max_people)
+                                           self.options.max_people, **one)
         found = np.asarray(found, float).reshape(-1, 4)
         # A box that follows keypoints can be drawn over to a neighbour; one that was found anew
         # cannot. Whom the search sees is looked at where it sees him, whoever is left as before.

@@ -131,6 +131,8 @@ class Estimator:
         xy = (xy - offset[:, None]) / scale[:, None, None]
         return Keypoints(xy, confidence, covariance / scale[:, None, None, None] ** 2)
 
+    sides = SIDES    # scales of a search, px; a caller may take one at a time
+
     @torch.inference_mode()
     def find(self, image, threshold=0.3, max_people=16, side=SIDES):
         """People in a whole image.
