@@ -8,6 +8,7 @@ from scipy.spatial.transform import Rotation
 from lifting_ros.lifting.closed_form import ClosedForm
 from lifting_ros.network.lift import Lift, eliminate, inverse, soft_peaks
 from lifting_ros.prior import PosePrior
+from lifting_ros.skeleton import INDEX
 
 DIMS, HEADINGS = 6, 16
 SIGMA = 0.02
@@ -55,9 +56,9 @@ def test_twin_of_the_closed_form(prior, people):
     lift = _lift(prior)
     with torch.no_grad():
         noise = lift.variance + SIGMA ** 2
-        level = torch.tensor([1.0, 0.0]).double().expand(len(rays), 2, 2)
+        upright = torch.eye(3).double().expand(len(rays), 3, 3)
         r, w = torch.from_numpy(rays), torch.from_numpy(confidence)
-        frames = lift.frames(torch.arange(HEADINGS).expand(len(rays), -1), level)
+        frames = lift.frames(torch.arange(HEADINGS).expand(len(rays), -1), upright)
         best = lift.search(r, w, noise, frames).argmin(1)
         mode, turn = best % prior.modes, best // prior.modes
         frame = lift.rotation(lift.turns[turn], 2)
@@ -114,8 +115,10 @@ def test_rotation_against_scipy(axis):
 
 def test_frames_take_out_tilt_then_pitch_then_heading(prior):
     lift = _lift(prior[0])
-    tilt = torch.tensor([[[1.0, 0.0], [np.cos(0.4), np.sin(0.4)]]]).double()
-    frame = lift.frames(torch.tensor([[3 * HEADINGS + 5]]), tilt)[0, 0].numpy()
+    trunk = np.zeros((1, 17, 3))
+    trunk[0, INDEX['neck'], 1:] = -np.sin(0.4), np.cos(0.4)
+    upright = lift.upright(torch.from_numpy(trunk))
+    frame = lift.frames(torch.tensor([[3 * HEADINGS + 5]]), upright)[0, 0].numpy()
     heading = 5 * 2 * np.pi / HEADINGS
     expected = (Rotation.from_euler('z', -heading) * Rotation.from_euler('y', 0.52)
                 * Rotation.from_euler('x', -0.4)).as_matrix()
@@ -145,13 +148,35 @@ def test_near_search_keeps_and_finds_the_best(prior, people):
     lift = _lift(prior)
     r, w = torch.from_numpy(rays), torch.from_numpy(confidence)
     with torch.no_grad():
-        whole, _, turn = lift.solve(r, w, SIGMA)
-        again, _, same = lift.solve(r, w, SIGMA, turn)
-        behind = turn // HEADINGS * HEADINGS + (turn + HEADINGS // 2) % HEADINGS
-        back, _, found = lift.solve(r, w, SIGMA, behind)
-    assert (same == turn).all() and torch.equal(again, whole)
-    assert (found == turn).all()       # from back to front in one step
-    torch.testing.assert_close(back, whole)
+        noise = lift.variance + SIGMA ** 2
+        turn, mode, frame = lift.find(r, w, noise)
+        for near in (turn, turn // HEADINGS * HEADINGS + (turn + HEADINGS // 2) % HEADINGS):
+            same, its_mode, its_frame = lift.find(r, w, noise, near)     # from back to front too
+            assert torch.equal(same, turn) and torch.equal(its_mode, mode)
+            torch.testing.assert_close(its_frame, frame)
+
+
+def test_a_lift_that_goes_on_from_the_last(prior, people):
+    prior, _ = prior
+    rays, confidence, joints = people
+    lift = _lift(prior)
+    r, w = torch.from_numpy(rays), torch.from_numpy(confidence)
+    with torch.no_grad():
+        whole, _, found = lift.solve(r, w, SIGMA)
+        again, _, same = lift.solve(r, w, SIGMA, found, search=False)
+        near, _, other = lift.solve(r, w, SIGMA, found)
+        wrong = r.clone()
+        wrong[:, 13] = wrong[:, 16]          # a wrist on the other: the last pose says otherwise
+        doubted, *_ = lift.solve(wrong, w, SIGMA, found, search=False)
+        believed, *_ = lift.solve(wrong, w, SIGMA, found._replace(joints=lift.solve_one(
+            wrong, w, lift.variance + SIGMA ** 2, found.mode, found.frame)[0]), search=False)
+    assert torch.equal(same.turn, found.turn) and torch.equal(other.turn, found.turn)
+    torch.testing.assert_close(again, near)
+    size = (whole - whole[:, :1]).norm(dim=2).mean()
+    assert (again - whole).norm(dim=2).mean() < 0.05 * size
+    off = [(x - torch.from_numpy(joints))[w[:, 13] > 0, 13].norm(dim=1).mean()
+           for x in (doubted, believed)]
+    assert off[0] < off[1]
 
 
 def _beliefs(rays, size=64, focal=123.0):

@@ -1,6 +1,7 @@
 """From belief maps to keypoints: sub-pixel peak, confidence and a 2x2 covariance."""
 
 import torch
+import torch.nn.functional as F
 
 _WINDOW = 5     # cells about the maximum for the position
 _SPREAD = 17    # cells about the maximum for the covariance
@@ -25,28 +26,40 @@ def calibrated(covariance, confidence):
     return covariance * factor[..., None, None]
 
 
-def _patches(belief, index, size):
-    n, j, h, w = belief.shape
-    half = size // 2
-    offsets = torch.arange(-half, half + 1, device=belief.device)
-    xs = index[..., None] % w + offsets                                   # (N, J, size)
-    ys = torch.div(index, w, rounding_mode='floor')[..., None] + offsets
-    inside = ((xs >= 0) & (xs < w))[:, :, None] & ((ys >= 0) & (ys < h))[..., None]
-    flat = ys.clamp(0, h - 1)[..., None] * w + xs.clamp(0, w - 1)[:, :, None]
-    values = belief.flatten(2).gather(2, flat.flatten(2)).view(n, j, size, size)
-    return values * inside, xs.to(belief.dtype), ys.to(belief.dtype)
+def windows(belief, size):
+    """Beliefs about the maximum of each map.
+
+    Args:
+        belief: (N, J, h, w); size: cells, odd.
+
+    Returns:
+        values (N, J, size * size), zero beyond the map, rows of y; maximum (N, J); its place
+        (N, J, 2) x, y; offsets (size * size, 2) x, y of the values from it.
+    """
+    w = int(belief.shape[3])
+    half, wide = size // 2, w + size - 1
+    flat = belief.flatten(2)
+    index = flat.detach().argmax(2)
+    y = torch.div(index, w, rounding_mode='trunc')
+    step = torch.arange(size, device=belief.device)
+    # a margin of zeros all about: nothing has to be asked of what is within
+    first = index + (size - 1) * y
+    at = first[..., None] + (wide * step[:, None] + step).flatten()
+    values = F.pad(belief, (half,) * 4).flatten(2).gather(2, at)
+    place = torch.stack((index - w * y, y), 2).to(belief.dtype)
+    around = (step - half).to(belief.dtype)
+    offsets = torch.stack((around.repeat(size), around.repeat_interleave(size)), 1)
+    return values, flat.amax(2), place, offsets
 
 
-def _moments(values, xs, ys):
-    mass = values.sum((2, 3)) + 1e-9
-    along, down = values.sum(2), values.sum(3)                            # (N, J, size)
-    x = (along * xs).sum(2) / mass
-    y = (down * ys).sum(2) / mass
-    dx, dy = xs - x[..., None], ys - y[..., None]
-    xx = (along * dx ** 2).sum(2) / mass
-    yy = (down * dy ** 2).sum(2) / mass
-    xy = (values * dx[:, :, None] * dy[..., None]).sum((2, 3)) / mass
-    return x, y, xx, yy, xy
+def _moments(values, offsets):
+    """Mass, mean (..., 2) about the maximum, and second central moments xx, xy, yy (..., 3)."""
+    x, y = offsets.unbind(1)
+    powers = torch.stack((torch.ones_like(x), x, y, x * x, x * y, y * y), 1)
+    sums = values @ powers
+    sums = sums / (sums[..., :1] + 1e-9)
+    mean = sums[..., 1:3]
+    return mean, sums[..., 3:] - mean[..., (0, 0, 1)] * mean[..., (0, 1, 1)]
 
 
 def decode(belief, stride=4):
@@ -62,16 +75,14 @@ def decode(belief, stride=4):
         equal peaks says so.
     """
     belief = belief.float()
-    confidence, index = belief.flatten(2).max(2)
-    values, xs, ys = _patches(belief, index, _WINDOW)
+    values, confidence, place, offsets = windows(belief, _WINDOW)
     # a level of half the maximum off: the window's edge must not pull at the mean
-    values = (values - 0.3 * confidence[..., None, None]).clamp(min=0) + 1e-9 * values
-    x, y, *_ = _moments(values, xs, ys)
-    wide, xs, ys = _patches(belief, index, _SPREAD)
-    wide = (wide - 0.1 * confidence[..., None, None]).clamp(min=0)
-    mx, my, xx, yy, xy = _moments(wide, xs, ys)
-    dx, dy = mx - x, my - y
-    covariance = torch.stack((xx + dx * dx + 1 / 12, xy + dx * dy,
-                              xy + dx * dy, yy + dy * dy + 1 / 12), -1)
-    xy_px = stride * torch.stack((x, y), -1) + (stride - 1) / 2
-    return xy_px, confidence, covariance.view(*x.shape, 2, 2) * stride ** 2
+    values = (values - 0.3 * confidence[..., None]).clamp(min=0) + 1e-9 * values
+    peak, _ = _moments(values, offsets)
+    wide, _, _, offsets = windows(belief, _SPREAD)
+    mean, spread = _moments((wide - 0.1 * confidence[..., None]).clamp(min=0), offsets)
+    off = mean - peak
+    spread = spread + off[..., (0, 0, 1)] * off[..., (0, 1, 1)]
+    floor = torch.tensor([1 / 12, 0, 1 / 12], device=belief.device)
+    covariance = (spread + floor)[..., (0, 1, 1, 2)].unflatten(2, (2, 2))
+    return stride * (place + peak) + (stride - 1) / 2, confidence, covariance * stride ** 2

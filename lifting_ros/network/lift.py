@@ -6,6 +6,7 @@ once more with gradients through coefficients and translation.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..skeleton import INDEX, NUM_JOINTS
+from .decode import windows
 
 _FOV = 0.96             # rad a crop is taken to span where its camera is not known (55 degrees)
 _WINDOW = 5             # cells about the maximum that make the soft peak
@@ -32,20 +34,9 @@ def soft_peaks(belief):
     Returns:
         xy (N, J, 2) cells, weight (N, J).
     """
-    n, j, h, w = belief.shape
-    top, index = belief.detach().flatten(2).max(2)
-    x0, y0 = (index % w), torch.div(index, w, rounding_mode='floor')
-    half = _WINDOW // 2
-    offsets = torch.arange(-half, half + 1, device=belief.device)
-    xs = (x0[..., None] + offsets)                                       # (N, J, 5)
-    ys = (y0[..., None] + offsets)
-    inside = (((xs >= 0) & (xs < w))[:, :, None] & ((ys >= 0) & (ys < h))[..., None])
-    flat = (ys.clamp(0, h - 1)[..., None] * w + xs.clamp(0, w - 1)[:, :, None]).flatten(2)
-    values = belief.flatten(2).gather(2, flat) * inside.flatten(2)       # (N, J, 25)
-    mass = values.sum(2) + 1e-6
-    px = (values * xs[:, :, None].expand(n, j, _WINDOW, _WINDOW).flatten(2)).sum(2) / mass
-    py = (values * ys[..., None].expand(n, j, _WINDOW, _WINDOW).flatten(2)).sum(2) / mass
-    return torch.stack((px, py), 2), belief.flatten(2).amax(2)
+    values, top, place, offsets = windows(belief, _WINDOW)
+    moments = values @ F.pad(offsets, (0, 1), value=1.0)
+    return place + moments[..., :2] / (moments[..., 2:] + 1e-6), top
 
 
 def rays_of(cells, size, camera=None, stride=4):
@@ -58,17 +49,16 @@ def rays_of(cells, size, camera=None, stride=4):
         stride: px a cell.
 
     Returns:
-        (N, J, 3) unit vectors, focal length (N, 1) px, principal point (N, 1, 2) px.
+        (N, J, 3) unit vectors, focal length (N or 1, 1) px, principal point (N or 1, 1, 2) px.
     """
-    px = stride * cells + (stride - 1) / 2
     if camera is None:
-        focal = px.new_full((px.shape[0], 1), size / 2 / math.tan(_FOV / 2))
-        middle = px.new_full((px.shape[0], 1, 2), (size - 1) / 2)
+        focal = cells.new_full((1, 1), size / 2 / math.tan(_FOV / 2))
+        middle = cells.new_full((1, 1, 2), (size - 1) / 2)
     else:
         focal, middle = camera[:, :1], camera[:, None, 1:]
-    uv = (px - middle) / focal[..., None]
-    ray = torch.stack((torch.ones_like(uv[..., 0]), -uv[..., 0], -uv[..., 1]), -1)
-    return F.normalize(ray, dim=-1), focal, middle
+    across = (middle - (stride - 1) / 2 - stride * cells) / focal[..., None]
+    ray = F.pad(across, (1, 0), value=1.0)
+    return ray / torch.sqrt((ray * ray).sum(2, keepdim=True)), focal, middle
 
 
 def eliminate(square, count):
@@ -86,18 +76,21 @@ def eliminate(square, count):
     """
     rows, pivots = [], []
     for _ in range(count):
-        pivot = square[:1, :1].clamp(min=1e-12)
-        rows.append(square[:1, 1:] / pivot)
-        pivots.append(pivot)
-        square = square[1:, 1:] - square[1:, :1] * rows[-1]
+        n = square.shape[0] - 1
+        head, tail = square.split((1, n))
+        pivot, row = head.split((1, n), 1)
+        pivots.append(pivot.clamp(min=1e-12))
+        rows.append(row / pivots[-1])
+        column, rest = tail.split((1, n), 1)
+        square = rest - column * rows[-1]
     return square, rows, torch.cat(pivots)[:, 0]
 
 
 def inverse(square):
     """Inverse of positive definite matrices (..., n, n) by Gauss and Jordan, unrolled likewise."""
-    n = square.shape[-1]
+    n = int(square.shape[-1])
     eye = torch.eye(n, device=square.device, dtype=square.dtype)
-    both = torch.cat((square, torch.zeros_like(square) + eye), -1)
+    both = F.pad(square, (0, n)) + F.pad(eye, (n, 0))
     for i in range(n):
         row = both[..., i:i + 1, :]
         row = row / row[..., i:i + 1].clamp(min=1e-12)
@@ -111,18 +104,33 @@ def diagonal(values):
     return values * torch.eye(len(values), device=values.device, dtype=values.dtype)
 
 
+#: The six different numbers of a symmetric 3x3: row and column.
+_ROW, _COLUMN = [0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2]
+
+
 def _table(columns):
-    """Products of columns for the nine numbers of a 3x3.
+    """Products of columns for the six numbers of a symmetric 3x3.
 
     Args:
         columns: (K, J, 3, C).
 
     Returns:
-        (C * C * K, J * 9): column (j, p, q) holds d (B^T A B) / d A_pq.
+        (C, C, K, J * 6): column (j, i) holds d (B^T A B) / d A_i.
     """
     k, j, _, c = columns.shape
-    pairs = columns[:, :, :, None, :, None] * columns[:, :, None, :, None, :]
-    return pairs.permute(4, 5, 0, 1, 2, 3).reshape(c * c * k, j * 9)
+    pairs = columns[:, :, _ROW, :, None] * columns[:, :, _COLUMN, None, :]
+    both = pairs + pairs.transpose(3, 4)
+    both[:, :, :3] = pairs[:, :, :3]
+    return both.permute(3, 4, 0, 1, 2).reshape(c, c, k, j * 6)
+
+
+class Found(NamedTuple):
+    """What a lift found, for the next to start from."""
+
+    turn: torch.Tensor      # (N,) pitch, tilt and heading: (pitch * 2 + tilt) * headings + heading
+    mode: torch.Tensor      # (N,)
+    frame: torch.Tensor     # (N, 3, 3) from the rays' frame to the body's
+    joints: torch.Tensor    # (N, 17, 3) statures, the rays' frame
 
 
 class Lift(nn.Module):
@@ -147,6 +155,15 @@ class Lift(nn.Module):
         self.register_buffer('turns', torch.stack((angle.cos(), angle.sin()), 1), False)
         pitch = torch.tensor(_PITCHES)
         self.register_buffer('pitches', torch.stack((pitch.cos(), pitch.sin()), 1), False)
+        every = torch.arange(2 * len(_PITCHES) * headings)
+        self.register_buffer('tilted', torch.div(every, headings, rounding_mode='floor') % 2,
+                             False)
+        heading = every % headings
+        near = [every - heading + (heading + step) % headings
+                for step in (-1, 0, 1, headings // 2)]
+        near += [every + headings * (1 - 2 * self.tilted),      # the other tilt
+                 (every + 2 * headings) % len(every)]           # the next pitch
+        self.register_buffer('near', torch.stack(near, 1), False)
 
     def set_prior(self, mean, basis, variance, weight):
         """Take a mixture of PPCA.
@@ -172,127 +189,117 @@ class Lift(nn.Module):
             self.variance[slot] = float(variance[k] + extra)
             self.log_weight[slot] = float(np.log(weight[k] + 1e-12)) if slot < len(keep) else -1e3
 
-    def forward(self, belief, camera=None, near=None):
+    def forward(self, belief, camera=None, last=None, search=True):
         """Lift and draw.
 
         Args:
             belief: (N, 17, h, w) in 0..1.
             camera: as in :func:`rays_of`.
-            near: (N,) pitch, tilt and heading that an earlier stage found; then only its
-                neighbours and its back are searched, in all modes. None searches everything.
+            last: :class:`Found` of an earlier stage; then only its neighbours and its back are
+                searched, in all modes. None searches everything.
+            search: False takes mode and frame of ``last`` as they are.
 
         Returns:
             joints (N, 17, 3) in statures, optical frame of the crop's camera; maps (N, 17, h, w);
-            pitch, tilt and heading found (N,), for the next stage.
+            Found for the next stage.
         """
-        h, w = belief.shape[2:]
+        h, w = (int(side) for side in belief.shape[2:])
         cells, weight = soft_peaks(belief)
         rays, focal, middle = rays_of(cells, self.stride * w, camera, self.stride)
-        joints, variance, found = self.solve(rays, weight, _SIGMA_PX / _FILL, near)
-        depth = joints[..., 0].clamp(min=0.2)
-        px = focal[..., None] * torch.stack((-joints[..., 1], -joints[..., 2]), -1)
-        cell = ((px / depth[..., None] + middle) - (self.stride - 1) / 2) / self.stride
-        spread = (variance * (focal / (self.stride * depth)) ** 2 + 1.0).clamp(max=(w / 8) ** 2)
-        x = torch.arange(w, device=belief.device, dtype=torch.float32)
-        y = torch.arange(h, device=belief.device, dtype=torch.float32)
+        joints, variance, found = self.solve(rays, weight, _SIGMA_PX / _FILL, last, search)
+        depth = joints[..., :1].clamp(min=0.2)                                 # (N, 17, 1)
+        middle = middle - (self.stride - 1) / 2
+        cell = (middle - focal[..., None] * joints[..., 1:] / depth) / self.stride
+        wide = ((focal / self.stride)[..., None] / depth) ** 2
+        spread = (variance[..., None] * wide + 1.0).clamp(max=(w / 8) ** 2)    # (N, 17, 1)
+        at = torch.arange(max(h, w), device=belief.device, dtype=torch.float32)
         # bounded: products of the tails would be denormal, which is slow on a CPU
-        off = ((at - cell[..., i, None]) ** 2 for i, at in enumerate((x, y)))
-        gx, gy = (torch.exp(-(d / (2 * spread[..., None])).clamp(max=20)) for d in off)
+        off = (at - cell[..., None]) ** 2                                      # (N, 17, 2, .)
+        gauss = torch.exp(-(off / (2 * spread[..., None])).clamp(max=20))
+        gx, gy = gauss.split(1, 2)
         # the wider the fainter: a belief, whose mass stays that of a sharp one
-        drawn = (gy / torch.sqrt(spread)[..., None])[..., None] * gx[:, :, None]
+        drawn = (gy[:, :, 0, :h] / torch.sqrt(spread))[..., None] * gx[..., :w]
         optical = torch.stack((-joints[..., 1], -joints[..., 2], joints[..., 0]), -1)
         return optical, drawn, found
 
     @staticmethod
-    def tilts(rays):
-        """Turns about the optical axis to try: none, and the one that sets the trunk upright.
-
-        Returns:
-            (N, 2, 2) cosine and sine of each, for :meth:`rotation` about x.
-        """
-        up = (rays[:, INDEX['neck'], 1:] - rays[:, INDEX['pelvis'], 1:]).detach()
+    def upright(rays):
+        """The turn about the optical axis that sets the trunk upright: (N, 3, 3)."""
+        ends = rays.new_zeros(NUM_JOINTS, 3)
+        ends[INDEX['neck'], 1:], ends[INDEX['pelvis'], 1:] = 1, -1
+        up = (rays.detach() * ends).sum(1)                                     # (N, 3), x is 0
         up = up / (torch.sqrt((up ** 2).sum(1, keepdim=True)) + 1e-9)
-        turned = torch.stack((up[:, 1], -up[:, 0]), 1)                        # z is the cosine
-        level = torch.cat((torch.ones_like(up[:, :1]), torch.zeros_like(up[:, :1])), 1)
-        return torch.stack((level, turned), 1)
+        # rotation() about x by cosine up_z and sine -up_y, as one product
+        along, across, cross = Lift.parts(0, rays)
+        turn = torch.stack((0 * cross, -cross, across)).flatten(1)
+        return (up @ turn + along.flatten()).view(-1, 3, 3)
 
-    def solve(self, rays, weight, sigma, near=None):
+    def solve(self, rays, weight, sigma, last=None, search=True):
         """The most probable pose.
 
         Args:
             rays: (N, 17, 3) unit, x forward, y left, z up.
             weight: (N, 17) in 0..1, 0 where not seen.
             sigma: standard deviation of a ray in statures at the person.
-            near: as in :meth:`forward`.
+            last, search: as in :meth:`forward`.
 
         Returns:
-            joints (N, 17, 3) statures in the rays' frame, variance (N, 17) per axis, pitch, tilt
-            and heading (N,).
+            joints (N, 17, 3) statures in the rays' frame, variance (N, 17) per axis, Found.
         """
         rays, weight = rays.to(self.mean.dtype), weight.to(self.mean.dtype)
         noise = self.variance + sigma ** 2                                     # (K,)
-        tilt = self.tilts(rays)                                                # (N, R, 2)
         with torch.no_grad():
-            turns = self.candidates(near, weight)                              # (N, R)
-            frames = self.frames(turns, tilt)                                  # (N, R, 3, 3)
-            best = self.search(rays, weight, noise, frames).argmin(1)          # (N,)
-        modes = self.mean.shape[0]
-        pick = torch.div(best, modes, rounding_mode='floor')[:, None]
-        turn = turns.gather(1, pick)[:, 0]
-        frame = frames.gather(1, pick[..., None, None].expand(-1, -1, 3, 3))[:, 0]
-        mode = best % modes
-        with torch.no_grad():
+            if last is None or search:
+                turn, mode, frame = self.find(rays, weight, noise, last and last.turn)
+            else:
+                turn, mode, frame = last[:3]
             # a peak that the rest contradicts is likelier on another limb than far off its own
-            joints, _ = self.solve_one(rays, weight, noise, mode, frame)
+            joints = self.solve_one(rays, weight, noise, mode, frame)[0] if last is None else (
+                last.joints)
             off = joints - (joints * rays).sum(2, keepdim=True) * rays
             doubt = 1 + (off ** 2).sum(2) / (noise[mode] * _ROBUST ** 2)[:, None]
         joints, variance = self.solve_one(rays, weight / doubt, noise, mode, frame)
-        return joints, variance, turn
+        return joints, variance, Found(turn, mode, frame, joints.detach())
 
-    def candidates(self, near, like):
-        """Pitches, tilts and headings to search, (pitch * 2 + tilt) * headings + heading.
+    def find(self, rays, weight, noise, near=None):
+        """The best turn (N,), mode (N,) and frame (N, 3, 3), ``near`` turns (N,) or of all."""
+        every = torch.arange(len(self.near), device=rays.device)[None]
+        turns = every if near is None else self.near[near]                     # (N or 1, R)
+        frames = self.frames(turns, self.upright(rays))                        # (N, R, 3, 3)
+        best = self.search(rays, weight, noise, frames).argmin(1)              # (N,)
+        modes = len(self.mean)
+        pick = torch.div(best, modes, rounding_mode='trunc')
+        chosen = pick[:, None] == every[:, :int(turns.shape[1])]                    # (N, R)
+        frame = (frames * chosen[..., None, None].to(frames.dtype)).sum(1)
+        turn = pick if near is None else (turns * chosen.to(turns.dtype)).sum(1)
+        return turn, best - modes * pick, frame
 
-        Args:
-            near: as in :meth:`forward`; like: (N, 17).
-
-        Returns:
-            (N, R).
-        """
-        h, every = self.headings, 2 * len(_PITCHES) * self.headings
-        if near is None:    # no expand(): the exporter would write the number of people down
-            return torch.arange(every, device=like.device) + torch.zeros_like(like[:, :1]).long()
-        heading = near % h
-        first = near - heading
-        around = [first + (heading + step) % h for step in (-1 + h, 0, 1, h // 2)]
-        even = torch.div(near, h, rounding_mode='floor') % 2 == 0
-        other = torch.where(even, near + h, near - h)
-        return torch.stack((*around, other, (near + 2 * h) % every), 1)
-
-    def frames(self, turns, tilt):
+    def frames(self, turns, upright):
         """Rotations from the rays' frame to the body's for turns (N, R): (N, R, 3, 3).
 
-        The picture is turned upright, then the camera's pitch taken out, then the heading.
+        The picture is turned ``upright`` (N, 3, 3) where the turn says so, then the camera's
+        pitch taken out, then the heading.
         """
-        # of constants, which an exporter works out beforehand: (pitch * headings + heading, 3, 3)
+        # of constants, which an exporter works out beforehand: (pitch, 1, heading, 3, 3)
         level = (self.rotation(self.turns, 2)
-                 @ self.rotation(self.pitches, 1)[:, None]).flatten(0, 1)
-        which = torch.div(turns, self.headings, rounding_mode='floor')
-        place = torch.div(which, 2, rounding_mode='floor') * self.headings
-        upright = self.rotation(tilt, 0).gather(
-            1, (which % 2)[..., None, None].expand(-1, -1, 3, 3))
-        return level[place + turns % self.headings] @ upright
+                 @ self.rotation(self.pitches, 1)[:, None])[:, None]
+        level = torch.cat((level, level), 1).flatten(0, 2)
+        eye = torch.eye(3, device=upright.device, dtype=upright.dtype)
+        tilted = self.tilted.to(upright.dtype)[:, None, None].expand(-1, 3, 3)[turns]
+        return level[turns] @ (eye + tilted * (upright - eye)[:, None])
 
     def solve_one(self, rays, weight, noise, mode, frame):
         """Pose and variance for a given mode (N,) and frame (N, 3, 3); see :meth:`solve`."""
         c = self.dims + 3
         a = self.normal(rays @ frame.transpose(1, 2), weight)                  # (N, 17, 3, 3)
-        b = self.columns()[mode]                                               # (N,17,3,c+1)
-        full = (b.transpose(2, 3) @ a @ b).sum(1) / noise[mode][:, None, None]
-        spread = inverse(full[:, :c, :c] + diagonal(self.damping()))           # (N, c, c)
-        rows = b[..., :c].flatten(1, 2)                                        # (N, 51, c)
-        through = rows @ spread
-        pose = self.mean[mode] - (through @ full[:, :c, c:]).view(-1, NUM_JOINTS, 3)
-        variance = (through * rows).sum(2).view(-1, NUM_JOINTS, 3).mean(2)
+        columns = self.columns()
+        rows = columns[..., :c].flatten(1, 2)[mode]                            # (N, 51, c)
+        right = (a @ columns[mode]).reshape(-1, 3 * NUM_JOINTS, c + 1)
+        full = rows.transpose(1, 2) @ right / noise[mode][:, None, None]
+        full, right = full.split((c, 1), 2)
+        through = rows @ inverse(full + diagonal(self.damping()))              # (N, 51, c)
+        pose = self.mean[mode] - (through @ right).view(-1, NUM_JOINTS, 3)
+        variance = (through * rows).view(-1, NUM_JOINTS, 3 * c).sum(2) / 3
         return pose @ frame, variance + self.variance[mode][:, None]
 
     def damping(self):
@@ -302,7 +309,7 @@ class Lift(nn.Module):
 
     def columns(self):
         """[E | I | mu] per mode: (K, 17, 3, M + 4)."""
-        k = self.mean.shape[0]
+        k = len(self.mean)
         eye = torch.eye(3, device=self.mean.device, dtype=self.mean.dtype)
         return torch.cat((self.basis.permute(0, 2, 3, 1), eye.expand(k, NUM_JOINTS, 3, 3),
                           self.mean[..., None]), 3)
@@ -317,14 +324,19 @@ class Lift(nn.Module):
         Returns:
             (..., 3, 3).
         """
-        # along + cos * across - sin * cross
-        along = torch.zeros(3, 3, device=angle.device, dtype=angle.dtype)
+        along, across, cross = Lift.parts(axis, angle)
+        return along + angle[..., :1, None] * across + angle[..., 1:, None] * cross
+
+    @staticmethod
+    def parts(axis, like):
+        """(3, 3) each: what a turn about an axis keeps, its cosine's and its sine's share."""
+        along = torch.zeros(3, 3, device=like.device, dtype=like.dtype)
         along[axis, axis] = 1
-        across = torch.eye(3, device=angle.device, dtype=angle.dtype) - along
+        across = torch.eye(3, device=like.device, dtype=like.dtype) - along
         p, q = (axis + 1) % 3, (axis + 2) % 3
         cross = torch.zeros_like(along)
         cross[p, q], cross[q, p] = 1, -1
-        return along + angle[..., :1, None] * across + angle[..., 1:, None] * cross
+        return along, across, cross
 
     @staticmethod
     def normal(rays, weight):
@@ -334,26 +346,31 @@ class Lift(nn.Module):
 
     def search(self, rays, weight, noise, frames):
         """-2 log of the evidence of every (frame, mode): (N, R * K), mode fastest."""
-        n, r = frames.shape[:2]
-        k, c = self.mean.shape[0], self.dims + 3
+        r, k, c = int(frames.shape[1]), len(self.mean), self.dims + 3
         local = rays[:, None] @ frames.transpose(2, 3)                         # (N, R, 17, 3)
-        nine = self.normal(local, weight[:, None]).flatten(3).reshape(n * r, -1)
-        full = (_table(self.columns()) @ nine.T).view(c + 1, c + 1, k, -1)     # (., ., K, N R)
+        # w (I - d d^T), its six numbers; and a one, by which the damping comes in
+        eye = torch.eye(3, device=rays.device, dtype=rays.dtype)[_ROW, _COLUMN]
+        six = weight[:, None, :, None] * (eye - local[..., _ROW] * local[..., _COLUMN])
+        six = F.pad(six.reshape(-1, 6 * NUM_JOINTS), (0, 1), value=1.0)
         ridge = torch.cat((self.damping(), torch.full_like(self.mean[0, 0, :1], 1e-6)))
-        full = full / noise[:, None] + diagonal(ridge)[..., None, None]
+        ridge = diagonal(ridge)[:, :, None, None].expand(-1, -1, k, 1)
+        table = torch.cat((_table(self.columns()) / noise[:, None], ridge), 3)
+        full = table.flatten(0, 2) @ six.T
         rest, (*_, x, y, z), pivots = eliminate(full.view(c + 1, c + 1, -1), c)
         logdet = torch.log(pivots).sum(0).view(k, -1)
-        residual = rest[0, 0].view(k, -1)                  # of rays, and |a|^2, at the optimum
-        tz = -z[0, 0]
-        ty = -(y[0, 1] + y[0, 0] * tz)
-        tx = -(x[0, 2] + x[0, 0] * ty + x[0, 1] * tz)
+        residual = rest.view(k, -1)                        # of rays, and |a|^2, at the optimum
+        tz = -z
+        xy, x = x.split((2, 1), 1)                         # by y and z; of nothing else
+        yz, y = y.split((1, 1), 1)
+        ty = -(y + yz * tz)
+        tx = -(x + (xy * torch.cat((ty, tz), 1)).sum(1, keepdim=True))
         middle = local.mean(2).view(-1, 3).T[:, None]                          # (3, 1, N R)
-        place = torch.stack((tx, ty, tz)).view(3, k, -1)
+        place = torch.cat((tx, ty, tz)).view(3, k, -1)
         depth = (middle * place).sum(0)                                        # (K, N R)
-        seen = weight.sum(1, keepdim=True).expand(n, r).reshape(-1)
+        seen = (weight.sum(1, keepdim=True) * weight.new_ones(1, r)).flatten()
         # distances from rays are small for whoever is near; angles are what is measured
         score = (residual + 2 * seen * torch.log(noise)[:, None] + logdet
                  - 2 * self.log_weight[:, None]
                  - 4 * seen * torch.log(depth.clamp(min=_NEAREST)))
         score = torch.where(depth > _NEAREST, score, score + 1e6)
-        return score.T.reshape(n, r * k)
+        return score.T.reshape(-1, r * k)

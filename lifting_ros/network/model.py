@@ -31,6 +31,19 @@ _SIZES = (6.0, 0.15, 0.013)
 _FLOOR = 1e-4   # beliefs are kept off 0 and 1 by this when turned into logits
 
 
+def _complete():
+    """(17, 17): from COCO's joints to the seventeen, those it lacks from their neighbours."""
+    at = dict(zip(ORDERS['coco'], torch.eye(len(ORDERS['coco'])), strict=True))
+    at['pelvis'] = (at['left_hip'] + at['right_hip']) / 2
+    at['neck'] = (at['left_shoulder'] + at['right_shoulder']) / 2
+    at['spine'] = (at['pelvis'] + at['neck']) / 2
+    at['head_top'] = at['nose'] + 0.5 * (at['nose'] - at['neck'])
+    return torch.stack([at[name] for name in JOINTS])
+
+
+_COMPLETE = _complete()
+
+
 @dataclass(frozen=True)
 class Config:
     """What makes a network; stored in the weights file.
@@ -187,27 +200,18 @@ class BeliefNet(nn.Module):
         best = (torch.sigmoid(centre[:, 0]) / (middle + _REACH)).flatten(1).argmax(1)   # (N,)
         regress = self.head['regress'](f4).float().flatten(2)                   # (N, 34, hw)
         at = regress.gather(2, best[:, None, None].expand(n, 34, 1))[..., 0].view(n, 17, 2)
-        coco = at.flip(2) + torch.stack((best % w, best // w), 1)[:, None]      # (N, 17, 2) x y
-        coarse = self._complete(coco)
+        row = torch.div(best, w, rounding_mode='trunc')
+        coco = at.flip(2) + torch.stack((best - w * row, row), 1)[:, None]      # (N, 17, 2) x y
+        coarse = _COMPLETE.to(coco) @ coco
         heat = self.head['heatmap'](f4).float()
         all_coarse = torch.cat((coarse, coco[:, 1:5]), 1)                       # 17 + extras
         maps = heat[:, _FROM_HEAD + _EXTRA_FROM_HEAD]
         dx = x - all_coarse[..., 0, None]                                       # (N, 21, w)
         dy = y - all_coarse[..., 1, None]                                       # (N, 21, h)
-        distance = torch.sqrt(dx[:, :, None] ** 2 + dy[..., None] ** 2 + 1e-6)
+        distance = torch.sqrt((dx ** 2)[:, :, None] + (dy ** 2 + 1e-6)[..., None])
         weighted = logit(torch.sigmoid(maps) * (_REACH / (distance + _REACH)))
         weighted = self.gain[:, None, None] * weighted + self.bias[:, None, None]
         return weighted[:, :NUM_JOINTS], weighted[:, NUM_JOINTS:], coarse, centre
-
-    @staticmethod
-    def _complete(coco):
-        """Coarse places of the seventeen joints from those of COCO's: (N, 17, 2) -> same."""
-        at = {name: coco[:, i] for i, name in enumerate(ORDERS['coco'])}
-        at['pelvis'] = (at['left_hip'] + at['right_hip']) / 2
-        at['neck'] = (at['left_shoulder'] + at['right_shoulder']) / 2
-        at['spine'] = (at['pelvis'] + at['neck']) / 2
-        at['head_top'] = at['nose'] + 0.5 * (at['nose'] - at['neck'])
-        return torch.stack([at[name] for name in JOINTS], 1)
 
     def forward(self, x, rays=None):
         """Run all stages.
@@ -238,17 +242,19 @@ class BeliefNet(nn.Module):
         logits = torch.cat((joints, background), 1)
         out, lifts, fused, projected = [logits], [], [], []
         shared = self.context(f4, wide8, wide16).float() if len(self.stages) else None
-        pose_at = None
+        found = None
         for t, stage in enumerate(self.stages):
             belief = torch.sigmoid(logits)
             if self.config.lift:
-                pose, drawn, pose_at = self.lift(belief[:, :NUM_JOINTS], rays, pose_at)
-                w = torch.sigmoid(self.fusion[t])[None, :, None, None]
-                mixed = w * belief[:, :NUM_JOINTS] + (1 - w) * drawn
+                joint, rest = belief.split((NUM_JOINTS, 1), 1)
+                # by every other lift the search would say what it said before
+                pose, drawn, found = self.lift(joint, rays, found, t % 2 == 0)
+                w = torch.sigmoid(self.fusion[t])[:, None, None]
+                mixed = drawn + w * (joint - drawn)
                 lifts.append(pose)
                 projected.append(drawn)
                 fused.append(mixed)
-                belief = torch.cat((mixed, belief[:, NUM_JOINTS:]), 1)
+                belief = torch.cat((mixed, rest), 1)
             logits = logits + stage(shared, belief)
             out.append(logits)
         return out, lifts, fused, projected
