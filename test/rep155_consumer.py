@@ -1,26 +1,33 @@
 """A consumer of REP-155 that knows the REP and nothing of this project; started by a test.
 
-Follows /humans/bodies/tracked, subscribes to what it lists, and at SIGINT prints what it has found
-as JSON: topics and counts of each body, the tree of /tf, and forward kinematics of joint_states
-over the URDF's text beside /tf and the residuals that were stated.
+Follows /humans/bodies/tracked and subscribes to what it lists. On the way it says ``listed <ns>``
+for every list, on /heard too, and ``whole <id>`` once for each body of which there is something on
+every topic and all frames of one image. After SIGINT it takes what is still to come, and prints
+what it has found as JSON: topics and counts of each body, the tree of /tf, and forward kinematics
+of joint_states over the URDF's text beside /tf and the residuals that were stated.
 """
 
 import json
 import math
 import signal
 import sys
+import time
 import xml.etree.ElementTree as ET
 
 import numpy as np
 import rclpy
 from geometry_msgs.msg import PointStamped, TwistStamped
 from hri_msgs.msg import IdsList, NormalizedRegionOfInterest2D, Skeleton2D
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image, JointState
-from std_msgs.msg import String
+from std_msgs.msg import Header, String
 from tf2_msgs.msg import TFMessage
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+DEPTH = 1000        # on a busy machine this process lags behind for seconds
+QUIET = 1.0         # s without a message after which nothing more is expected
 KINDS = {'roi': NormalizedRegionOfInterest2D, 'skeleton2d': Skeleton2D, 'cropped': Image,
          'joint_states': JointState, 'residual': JointState, 'position': PointStamped,
          'velocity': TwistStamped, 'urdf': String}
@@ -48,26 +55,56 @@ class Consumer:
     def __init__(self, node):
         self.node, self.messages, self.subscriptions = node, {}, {}
         self.frames = {}   # ns -> child -> (parent, position, rotation)
-        self.lists, self.ever = [], []
-        node.create_subscription(IdsList, '/humans/bodies/tracked', self.on_tracked, 50)
-        node.create_subscription(TFMessage, '/tf', self.on_tf, 500)
+        self.lists, self.told, self.last = [], set(), time.monotonic()
+        self.heard = node.create_publisher(Header, '/heard', DEPTH)
+        node.create_subscription(IdsList, '/humans/bodies/tracked', self.on_tracked, DEPTH)
+        node.create_subscription(TFMessage, '/tf', self.on_tf, DEPTH)
 
     def on_tracked(self, msg):
+        self.last = time.monotonic()
         self.lists.append([nanoseconds(msg.header.stamp), list(msg.ids)])
+        print('listed', self.lists[-1][0], flush=True)
+        self.heard.publish(msg.header)
         for name in msg.ids:
             if name not in self.messages:
-                self.ever.append(name)
-                mine = self.messages[name] = {topic: [] for topic in KINDS}
+                self.messages[name] = {topic: [] for topic in KINDS}
                 for topic, kind in KINDS.items():
                     self.subscriptions[name, topic] = self.node.create_subscription(
-                        kind, f'/humans/bodies/{name}/{topic}', mine[topic].append,
-                        LATCHED if topic == 'urdf' else 50)
+                        kind, f'/humans/bodies/{name}/{topic}',
+                        lambda m, name=name, topic=topic: self.on_body(name, topic, m),
+                        LATCHED if topic == 'urdf' else DEPTH)
+
+    def on_body(self, name, topic, msg):
+        self.last = time.monotonic()
+        self.messages[name][topic].append(msg)
+        self.tell(name)
+
+    def tell(self, name):
+        """Say once that a body is whole; its velocity may not be known."""
+        got = self.messages[name]
+        if name not in self.told and all(got[topic] for topic in KINDS if topic != 'velocity'):
+            check = self.check(name)
+            if set(check['points']) & set(check['residual']):
+                self.told.add(name)
+                print('whole', name, flush=True)
 
     def on_tf(self, msg):
+        self.last = time.monotonic()
         for t in msg.transforms:
             p = t.transform.translation
             self.frames.setdefault(nanoseconds(t.header.stamp), {})[t.child_frame_id] = (
                 t.header.frame_id, np.array([p.x, p.y, p.z]), matrix(t.transform.rotation))
+        for name in self.messages:
+            self.tell(name)
+
+    def joints(self, name):
+        """Name, parent, child, origin, axis (or None) of the joints of the last URDF."""
+        def vector(text):
+            return np.array([float(v) for v in text.split()])
+        return [(e.get('name'), e.find('parent').get('link'), e.find('child').get('link'),
+                 vector(e.find('origin').get('xyz')),
+                 None if e.find('axis') is None else vector(e.find('axis').get('xyz')))
+                for e in ET.fromstring(self.messages[name]['urdf'][-1].data).iter('joint')]
 
     def place(self, frames, name):
         """Position and rotation of a frame in the root of its tree, and that root."""
@@ -84,15 +121,12 @@ class Consumer:
         got = self.messages[name]
         if not got['urdf']:
             return None
-        joints = [(e.get('name'), e.find('parent').get('link'), e.find('child').get('link'),
-                   np.array([float(v) for v in e.find('origin').get('xyz').split()]),
-                   None if e.find('axis') is None else
-                   np.array([float(v) for v in e.find('axis').get('xyz').split()]))
-                  for e in ET.fromstring(got['urdf'][-1].data).iter('joint')]
+        joints = self.joints(name)
+        wanted = {f'body_{name}', *(child for _, _, child, _, _ in joints)}
         worst, links, points = 0.0, 0, {}
         for msg in got['joint_states']:
             frames = self.frames.get(nanoseconds(msg.header.stamp), {})
-            if f'body_{name}' not in frames:
+            if not wanted <= set(frames):  # another publisher's part is still to come
                 continue
             parent, p, r = frames[f'body_{name}']
             assert parent == msg.header.frame_id
@@ -116,7 +150,10 @@ class Consumer:
 
     def found(self):
         roots = {self.place(frames, child)[2] for frames in self.frames.values()
-                 for child in frames}
+                 for child in frames
+                 # where the one publisher was heard and the other was not yet, there is no tree
+                 if not any(child.endswith(f'_{name}') and f'body_{name}' not in frames
+                            for name in self.messages)}
         out = {'lists': self.lists, 'roots': sorted(roots), 'bodies': {}}
         for name, got in self.messages.items():
             sent = [m for m in got['skeleton2d']]
@@ -135,14 +172,21 @@ class Consumer:
 
 
 def main():
-    rclpy.init()
-    node = rclpy.create_node('consumer')
-    consumer = Consumer(node)
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     stop = []
     signal.signal(signal.SIGINT, lambda *a: stop.append(1))
-    while rclpy.ok() and not stop:
-        rclpy.spin_once(node, timeout_sec=0.2)
-    print(json.dumps(consumer.found()))
+    node = rclpy.create_node('consumer')
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    consumer = Consumer(node)
+    while not stop:
+        executor.spin_once(timeout_sec=0.2)
+    # what was sent may still be on its way
+    consumer.last = time.monotonic()
+    end = consumer.last + 60
+    while consumer.last + QUIET > time.monotonic() < end:
+        executor.spin_once(timeout_sec=0.2)
+    print(json.dumps(consumer.found()), flush=True)
     node.destroy_node()
     rclpy.try_shutdown()
 

@@ -50,39 +50,56 @@ def main():
     bodies = hri.start(node)
     if bodies is None:
         return 3
-    end = time.monotonic() + 60
-    while time.monotonic() < end and not node.count_subscribers('/humans/bodies/tracked'):
-        executor.spin_once(timeout_sec=0.1)
+    end = time.monotonic() + 90
+    # a node of its own: while it waits for a slow consumer, the bodies' timer stands still
+    listener, heard = rclpy.create_node('listener'), []
+    ears = SingleThreadedExecutor()
+    ears.add_node(listener)
+    listener.create_subscription(Header, '/heard', lambda m: heard.append(m.stamp), 1000)
+
+    def spin(seconds):
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            executor.spin_once(timeout_sec=0.01)
 
     def send(n, count):
         header = Header(frame_id='camera_optical')
         header.stamp.sec, header.stamp.nanosec = 1000 + count // 30, (count % 30) * 33_333_333
         found, image = people(n)
         bodies.publish(header, found, image)
-        until = time.monotonic() + 0.04
-        while time.monotonic() < until:
-            executor.spin_once(timeout_sec=0.01)
+        spin(0.04)
+        return header.stamp
 
-    # the first frame until everything is subscribed: discovery takes its time
-    wanted = [f'/humans/bodies/{name}/{topic}' for name in SHIFT for topic in hri.TOPICS]
+    def send_and_wait(n, count):
+        stamp = send(n, count)
+        while time.monotonic() < end and stamp not in heard[-1:]:
+            ears.spin_once(timeout_sec=0.1)
+
+    # the first frame until every publisher has its subscriber: discovery takes its time
     count = 0
-    while time.monotonic() < end and (
-            count < 5 or not all(node.count_subscribers(t) for t in wanted)):
+    while time.monotonic() < end and (not heard or not all(
+            p.get_subscription_count() for p in node.publishers
+            if p.topic_name.startswith('/humans') or p.topic_name == '/tf')):
         send(0, count)
+        ears.spin_once(timeout_sec=0)
         count += 1
     print('first', count, flush=True)
     for n in range(FRAMES):
-        send(n, count + n)
+        send_and_wait(n, count + n)
     print('status', bodies.status(), flush=True)
     names = sorted(n for n, _ in node.get_topic_names_and_types())
     print('has carl3', any('carl3' in n for n in names), node.has_parameter(
         'human_description_carl3'), flush=True)
-    end = time.monotonic() + 4
-    while time.monotonic() < end:
-        executor.spin_once(timeout_sec=0.1)
-    own = [t for t, _ in node.get_publisher_names_and_types_by_node('pose', '/')]
-    print('left', sorted(t for t in own if t.startswith('/humans')),
-          node.has_parameter('human_description_anna1'), flush=True)
+
+    def left():
+        own = [t for t, _ in node.get_publisher_names_and_types_by_node('pose', '/')]
+        return sorted(t for t in own if t.startswith('/humans'))
+
+    while time.monotonic() < end and len(left()) > 1:
+        spin(0.1)
+    print('left', left(), node.has_parameter('human_description_anna1'), flush=True)
+    spin(1.0)  # the last list is on its way
+    listener.destroy_node()
     node.destroy_node()
     rclpy.try_shutdown()
     return 0
