@@ -7,7 +7,6 @@ from scipy.spatial.transform import Rotation
 
 from lifting_ros import rigid
 from lifting_ros.evaluation import bench_tf
-from lifting_ros.tracking.egomotion import turn
 from lifting_ros.tracking.filters import FilterBank
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,7 +26,7 @@ def filled(rng, motion):
         else:
             bank.predict(np.arange(2), 0.033)
             bank.update(np.arange(2), here, cov, np.full(2, 0.033))
-    turn(bank, r, t)
+    bank.turn(r, t)
     return bank
 
 
@@ -47,9 +46,9 @@ def test_all_that_the_filters_hold_is_carried(rng):
     assert np.allclose(there.position, here.position @ r.T + t)
     assert np.allclose(there.own, r @ here.own @ r.T)
     # there and back is nowhere
-    turn(there, *rigid.inverse(motion))
+    there.turn(*rigid.inverse(motion))
     assert np.allclose(there.position, here.position)
-    turn(FilterBank(), r, t)
+    FilterBank().turn(r, t)
 
 
 def test_a_standing_person_stays_where_he_is_though_the_camera_turns(monkeypatch):

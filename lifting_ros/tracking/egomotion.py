@@ -31,23 +31,5 @@ class EgoMotion:
             return
         pose = tuple(np.asarray(part, dtype=np.float64) for part in pose)
         if self._last is not None:
-            turn(tracker._bank, *rigid.chained(self._last, rigid.inverse(pose)))
+            tracker.turn(*rigid.chained(self._last, rigid.inverse(pose)))
         self._last = pose
-
-
-def turn(bank, rotation, translation):
-    """Express all that a :class:`~.filters.FilterBank` holds in another frame.
-
-    Args:
-        bank: it is changed in place.
-        rotation: (3, 3), translation: (3,) m; x_new = R x_old + t.
-    """
-    if not len(bank):
-        return
-    r, back = rotation, rotation.T
-    for name in ('_x', '_past'):
-        setattr(bank, name, getattr(bank, name) @ back + translation)
-    bank._v = bank._v @ back
-    for name in ('_pp', '_pv', '_vv', 'bias', '_w'):
-        setattr(bank, name, r @ getattr(bank, name) @ back)
-    bank._combine()

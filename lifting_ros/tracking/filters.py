@@ -15,6 +15,7 @@ import numpy as np
 
 from ..skeleton import INDEX, NUM_JOINTS, PELVIS
 from . import motion
+from .small import median, outer, root_of, split, unit
 
 #: Share of S that is new in each image, along the viewing ray and across it, of
 #: torso, elbows and knees, wrists and ankles: second differences of the lifter's joints against
@@ -44,26 +45,6 @@ class FilterOptions:
     drift: tuple = (0.5, 3.0)  # 1/s^2: velocity that errors which stay pretend, along and across
 
 
-def split(rays, cov, share):
-    """A S A of a covariance S, A = root of the shares along the ray and across it.
-
-    Args:
-        rays: (..., 3) unit; cov: (..., 3, 3); share: (..., 2) along, across.
-
-    Returns:
-        (..., 3, 3), between 0 and S where the ray is an axis of S.
-    """
-    root = np.sqrt(share)
-    along, across = root[..., 0], root[..., 1]
-    u = (cov @ rays[..., None])[..., 0]
-    s = (u * rays).sum(-1)
-    cross = rays[..., :, None] * u[..., None, :]
-    more = along - across
-    return ((across ** 2)[..., None, None] * cov
-            + (across * more)[..., None, None] * (cross + np.swapaxes(cross, -1, -2))
-            + (more ** 2 * s)[..., None, None] * (rays[..., :, None] * rays[..., None, :]))
-
-
 def _inverse(a):
     """Inverse and log-determinant of symmetric (..., 3, 3): ten times as fast as linalg.inv."""
     xx, xy, xz = a[..., 0, 0], a[..., 0, 1], a[..., 0, 2]
@@ -81,10 +62,6 @@ def _inverse(a):
     return out, np.log(det)
 
 
-def _outer(a):
-    return a[..., :, None] * a[..., None, :]
-
-
 def _turned(a):
     return np.swapaxes(a, -1, -2)
 
@@ -96,9 +73,8 @@ class FilterBank:
     no velocity of its own.
 
     Attributes:
-        position: (T, 17, 3) m; velocity: (T, 17, 3) m/s; own: (T, 17, 3, 3) m^2, covariance of
-        the position that the filters answer for; bias: (T, 17, 3, 3) m^2, that of the error that
-        stays; moving: (T, 17) probability that the joint moves.
+        bias: (T, 17, 3, 3) m^2, covariance of the error that stays; moving: (T, 17) probability
+        that the joint moves.
     """
 
     def __init__(self, options=None):
@@ -119,7 +95,7 @@ class FilterBank:
         self._learnt = np.zeros(0)
         self._past = np.zeros((2, 0, len(_CALM), 3))   # the last two measurements, newest first
         self._gap = np.zeros((2, 0))                   # s between them and the next
-        self._combine()
+        self._known = {}                               # moments of both models, once asked for
 
     def __len__(self):
         """How many people."""
@@ -134,7 +110,7 @@ class FilterBank:
             setattr(self, name, getattr(self, name)[rows])
         for name in self._SECOND:
             setattr(self, name, getattr(self, name)[:, rows])
-        self._combine()
+        self._known = {}
 
     def add(self, position, covariance):
         """Start people from one measurement each: (K, 17, 3) m, (K, 17, 3, 3) m^2."""
@@ -153,19 +129,41 @@ class FilterBank:
             setattr(self, name, np.concatenate((getattr(self, name), new[name])))
         for name in self._SECOND:
             setattr(self, name, np.concatenate((getattr(self, name), new[name]), axis=1))
-        self._combine()
+        self._known = {}
+
+    def turn(self, rotation, translation):
+        """Express all that is held in another frame: x_new = R x_old + t.
+
+        Args:
+            rotation: (3, 3); translation: (3,) m.
+        """
+        if not len(self):
+            return
+        back = rotation.T
+        for name in ('_x', '_past'):
+            setattr(self, name, getattr(self, name) @ back + translation)
+        self._v = self._v @ back
+        for name in ('_pp', '_pv', '_vv', 'bias', '_w'):
+            setattr(self, name, rotation @ getattr(self, name) @ back)
+        self._known = {}
+
+    def _all(self, rows):
+        """The rows, or a slice where they are everybody: arrays are then not copied."""
+        n = len(self)
+        return slice(None) if len(rows) == n and (np.asarray(rows) == np.arange(n)).all() else rows
 
     def _parts(self, position, covariance, noise):
         """W and B of measurements, the people's ``noise`` (K, 2) over the usual."""
-        length = np.linalg.norm(position, axis=-1, keepdims=True)
-        rays = position / np.maximum(length, 1e-9)
-        share = np.minimum(_WHITE * noise[:, None], 0.9)
-        return (split(rays, covariance, share) + 1e-8 * _EYE,
-                split(rays, covariance, 1 - share))
+        share = np.empty((2, *position.shape[:-1], 2))
+        share[0] = np.minimum(_WHITE * noise[:, None], 0.9)
+        share[1] = 1 - share[0]
+        root = root_of(outer(unit(position)), share)
+        white, bias = root @ covariance @ root
+        return white + 1e-8 * _EYE, bias
 
     def predict(self, rows, dt):
         """Move people on by ``dt`` seconds, a time between images."""
-        o = self.options
+        o, rows = self.options, self._all(rows)
         m, v = self.moving[rows], self._v[rows]
         x, pp = self._x[:, rows], self._pp[:, rows]
         pv, vv = self._pv[rows], self._vv[rows]
@@ -176,23 +174,23 @@ class FilterBank:
         a = m * end / to_still                    # of the still: share that had moved
         b = still * begin / to_moving             # of the moving: share that was still
         off = x[1] - x[0]
-        spread = _outer(off)
-        a_, b_ = a[..., None, None], b[..., None, None]
+        spread, more = outer(off), pp[1] - pp[0]
+        a_, b_, left = a[..., None, None], b[..., None, None], (1 - b)[..., None, None]
+        pp0 = pp[0] + a_ * (more + (1 - a_) * spread)
+        pp1 = pp[1] - b_ * (more - left * spread)
+        pv = left * (pv + b_ * (off[..., :, None] * v[..., None, :]))
+        vv = left * (vv + b_ * outer(v)) + (b_ * o.rest ** 2) * _EYE
         x0, x1 = x[0] + a[..., None] * off, x[1] - b[..., None] * off
-        pp0 = (1 - a_) * pp[0] + a_ * pp[1] + (a_ * (1 - a_)) * spread
-        pp1 = (1 - b_) * pp[1] + b_ * pp[0] + (b_ * (1 - b_)) * spread
-        pv = (1 - b_) * pv + (b_ * (1 - b_)) * (off[..., :, None] * v[..., None, :])
-        vv = (1 - b_) * vv + b_ * o.rest ** 2 * _EYE + (b_ * (1 - b_)) * _outer(v)
-        v = (1 - b[..., None]) * v
+        v = left[..., 0] * v
         # move
         q = self._q[:, None, None] * _EYE
         self._x[0, rows], self._x[1, rows] = x0, x1 + dt * v
         self._pp[0, rows] = pp0 + (30 * dt * o.settle) * self._w[rows]
-        self._pp[1, rows] = pp1 + dt * (pv + _turned(pv)) + dt ** 2 * vv + (dt ** 3 / 3) * q
-        self._pv[rows] = pv + dt * vv + (dt ** 2 / 2) * q
+        self._pp[1, rows] = pp1 + dt * (pv + _turned(pv)) + (dt ** 2 * vv + (dt ** 3 / 3) * q)
+        self._pv[rows] = pv + (dt * vv + (dt ** 2 / 2) * q)
         self._vv[rows] = vv + dt * q
         self._v[rows], self.moving[rows] = v, to_moving
-        self._combine()
+        self._known = {}
 
     def update(self, rows, position, covariance, dt):
         """Take measurements of people who were moved on to their time.
@@ -201,6 +199,7 @@ class FilterBank:
             rows: (K,) indices; position: (K, 17, 3) m; covariance: (K, 17, 3, 3) m^2.
             dt: (K,) s since their last measurement.
         """
+        rows = self._all(rows)
         self._learn(rows, position, covariance, dt)
         white, self.bias[rows] = self._parts(position, covariance, self._noise[rows])
         self._w[rows] = white
@@ -222,7 +221,7 @@ class FilterBank:
         prior = np.clip(self.moving[rows], 1e-4, 1 - 1e-4)
         odds = np.log(prior / (1 - prior)) + np.clip(score[1] - score[0], -30, 30)
         self.moving[rows] = 1 / (1 + np.exp(-odds))
-        self._combine()
+        self._known = {}
 
     def _learn(self, rows, position, covariance, dt):
         """How noisy these people's measurements are: what a straight line through the last
@@ -236,15 +235,14 @@ class FilterBank:
         if known.any():
             share = (gap / (gap + dt))[:, None, None]
             rest = last - (1 - share) * before - share * now
-            rays = last / np.linalg.norm(last, axis=-1, keepdims=True)
+            rays = unit(last)
             along = (rest * rays).sum(-1)
             across = ((rest ** 2).sum(-1) - along ** 2) / 2
             cov = covariance[:, _CALM]
             s = ((cov @ rays[..., None])[..., 0] * rays).sum(-1)
-            t = (np.trace(cov, axis1=-2, axis2=-1) - s) / 2
+            t = (cov[..., 0, 0] + cov[..., 1, 1] + cov[..., 2, 2] - s) / 2
             usual = (1 + share ** 2 + (1 - share) ** 2)[..., 0] * _WHITE[_CALM].T[:, None]
-            found = np.stack((np.median(along ** 2 / (usual[0] * s), 1),
-                              np.median(across / (usual[1] * t), 1)), -1)
+            found = median(np.stack((along ** 2 / (usual[0] * s), across / (usual[1] * t)), 1))
             known &= np.isfinite(found).all(1)
             self._learnt[rows] += known
             rate = 1 / np.minimum(self._learnt[rows] + 3, self.options.memory)
@@ -263,7 +261,7 @@ class FilterBank:
         self._vv[rows] = self.options.speed ** 2 * _EYE
         self.moving[rows] = 0.5
         self._past[:, rows] = self._gap[:, rows] = np.nan
-        self._combine()
+        self._known = {}
 
     def carry(self, rows, dt):
         """Where people would be ``dt`` (K,) s after their last measurement.
@@ -294,20 +292,44 @@ class FilterBank:
                + (reach ** 2)[..., None, None] * unsure)
         return x, fade * root + last[..., None] * about, own
 
-    def _combine(self):
-        """Moments of both models."""
-        m = self.moving[..., None]
-        m_ = m[..., None]
-        off = self._x[1] - self._x[0]
-        self.position = self._x[0] + m * off
-        self.own = ((1 - m_) * self._pp[0] + m_ * self._pp[1] + (m_ * (1 - m_)) * _outer(off))
-        self.velocity = m * self._v
-        self.velocity_own = (m_ * self._vv + (1 - m_) * self.options.rest ** 2 * _EYE
-                             + (m_ * (1 - m_)) * _outer(self._v))
+    def _moment(self, name, make):
+        """What ``make`` gives, made once for each state of the filters."""
+        if name not in self._known:
+            self._known[name] = make()
+        return self._known[name]
+
+    @property
+    def position(self):
+        """(T, 17, 3) m."""
+        return self._moment('position', lambda: self._x[0] + self.moving[..., None]
+                            * (self._x[1] - self._x[0]))
+
+    @property
+    def own(self):
+        """(T, 17, 3, 3) m^2, covariance of the position that the filters answer for."""
+        return self._moment('own', self._own)
+
+    def _own(self):
+        m = self.moving[..., None, None]
+        more = self._pp[1] - self._pp[0] + (1 - m) * outer(self._x[1] - self._x[0])
+        return self._pp[0] + m * more
+
+    @property
+    def velocity(self):
+        """(T, 17, 3) m/s."""
+        return self._moment('velocity', lambda: self.moving[..., None] * self._v)
+
+    @property
+    def velocity_own(self):
+        """(T, 17, 3, 3) m^2/s^2, without what errors that drift pretend."""
+        return self._moment('velocity_own', self._velocity_own)
+
+    def _velocity_own(self):
+        m = self.moving[..., None, None]
+        rest = self.options.rest ** 2
+        return m * (self._vv - rest * _EYE + (1 - m) * outer(self._v)) + rest * _EYE
 
     def velocity_covariance(self):
         """(T, 17, 3, 3) m^2/s^2, with what errors that drift pretend."""
-        length = np.linalg.norm(self.position, axis=-1, keepdims=True)
-        rays = self.position / np.maximum(length, 1e-9)
-        drift = np.broadcast_to(np.array(self.options.drift), rays.shape[:-1] + (2,))
-        return self.velocity_own + split(rays, self.bias, drift)
+        drift = np.array(self.options.drift)
+        return self.velocity_own + split(unit(self.position), self.bias, drift)

@@ -9,6 +9,7 @@ from ..skeleton import NUM_JOINTS
 from . import association
 from .filters import FilterBank, FilterOptions
 from .ids import IdSource
+from .small import median
 from .stature import bone_stature
 
 
@@ -87,7 +88,7 @@ class _Track:
             self.size = self.size + (0.25 if dt < 0.25 else 1.0) * (size - self.size)
             both = seen & np.isfinite(self.person.keypoints).all(axis=1)
             if dt > 0 and both.sum() >= 4:
-                step = np.median(keypoints[both] - self.person.keypoints[both], axis=0)
+                step = median((keypoints[both] - self.person.keypoints[both]).T)
                 self.image_velocity = 0.5 * self.image_velocity + 0.5 * step / dt
         if image_size is not None:
             edge = 0.02 * image_size[0]
@@ -129,6 +130,10 @@ class Tracker:
         """Forget everybody. Names given before are not given again."""
         self._tracks, self._stamp = [], None
         self._bank = FilterBank(self.options.filter)
+
+    def turn(self, rotation, translation):
+        """Express where people are in another frame: x_new = R x_old + t, (3, 3) and (3,) m."""
+        self._bank.turn(rotation, translation)
 
     def expected_boxes(self, stamp):
         """(T, 4) px: where the people seen lately should be at ``stamp``."""
