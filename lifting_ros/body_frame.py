@@ -7,9 +7,6 @@ import numpy as np
 
 from .skeleton import HIPS, NECK, PELVIS, SHOULDERS
 
-#: The joints that say where the body faces.
-_USED = (PELVIS, NECK, *HIPS, *SHOULDERS)
-
 _NEXT, _LAST = [1, 2, 0], [2, 0, 1]
 
 
@@ -25,19 +22,28 @@ def body_rotation(joints):
     Returns:
         (..., 3, 3): columns are the axes x, y, z in that frame; NaN where they are undefined.
     """
-    joints = np.asarray(joints, dtype=np.float64)
+    return _axes(np.asarray(joints, dtype=np.float64))[0]
+
+
+def _axes(joints):
+    """Axes (..., 3, 3); lengths (...) m of the trunk and of what is across it; how far along the
+    trunk (...) m the latter leans.
+    """
     z = joints[..., NECK, :] - joints[..., PELVIS, :]
     left = (joints[..., HIPS[1], :] - joints[..., HIPS[0], :]
             + joints[..., SHOULDERS[1], :] - joints[..., SHOULDERS[0], :])
     with np.errstate(invalid='ignore', divide='ignore'):
-        z = z / np.sqrt((z * z).sum(-1, keepdims=True))
-        y = left - (left * z).sum(-1, keepdims=True) * z
-        y = y / np.sqrt((y * y).sum(-1, keepdims=True))
+        tall = np.sqrt((z * z).sum(-1, keepdims=True))
+        z = z / tall
+        lean = (left * z).sum(-1, keepdims=True)
+        y = left - lean * z
+        wide = np.sqrt((y * y).sum(-1, keepdims=True))
+        y = y / wide
     out = np.empty(y.shape + (3,))
     out[..., 1], out[..., 2] = y, z
     # y x z; numpy's own cross takes longer than all the rest
     out[..., 0] = y[..., _NEXT] * z[..., _LAST] - y[..., _LAST] * z[..., _NEXT]
-    return out
+    return out, tall[..., 0], wide[..., 0], lean[..., 0]
 
 
 def quaternion(rotation):
@@ -63,31 +69,40 @@ def body_state(joints, covariance, velocity, velocity_covariance):
     shifts the body and hardly turns it.
 
     Args:
-        joints: (17, 3) m; velocity: (17, 3) m/s; covariances: (17, 3, 3). NaN where unknown.
+        joints: (..., 17, 3) m; velocity: (..., 17, 3) m/s; covariances: (..., 17, 3, 3). NaN
+            where unknown.
 
     Returns:
-        rotation (3, 3); pose covariance (6, 6): position m^2, then rotation about the fixed axes
-        rad^2; twist (6,): m/s, rad/s along the fixed axes; its covariance (6, 6). NaN where
-        unknown.
+        rotation (..., 3, 3); pose covariance (..., 6, 6): position m^2, then rotation about the
+        fixed axes rad^2; twist (..., 6): m/s, rad/s along the fixed axes; its covariance
+        (..., 6, 6). NaN where unknown.
     """
-    joints = np.asarray(joints, dtype=np.float64)
-    rotation = body_rotation(joints)
-    step, n = 1e-5, len(_USED)
-    moved = np.broadcast_to(joints, (2, n, 3) + joints.shape).copy()
-    for i, j in enumerate(_USED):
-        for axis in range(3):
-            moved[0, i, axis, j, axis] += step
-            moved[1, i, axis, j, axis] -= step
-    turned = body_rotation(moved)                                       # (2, n, 3, 3, 3)
-    change = (turned[0] - turned[1]) / (2 * step)
-    w = np.einsum('niab,cb->niac', change, rotation)                    # dR R^T, antisymmetric
-    spin = np.stack((w[..., 2, 1], w[..., 0, 2], w[..., 1, 0]), axis=-1)  # (n, 3, 3): d/d joint
-    jacobian = np.zeros((n, 6, 3))
-    jacobian[:, 3:] = spin.swapaxes(-1, -2)
-    jacobian[0, :3] = np.eye(3)                                         # _USED[0] is the pelvis
+    joints, velocity = (np.asarray(a, dtype=np.float64) for a in (joints, velocity))
+    rotation, tall, wide, lean = _axes(joints)
+    x, y, z = (rotation[..., i] for i in range(3))
+    with np.errstate(invalid='ignore', divide='ignore'):
+        about = x[..., None, :] / wide[..., None, None]
+        # turn per metre by which the neck moves against the pelvis, and left against right
+        swing = -z[..., :, None] * about
+        sway = (y[..., :, None] * x[..., None, :] - x[..., :, None] * y[..., None, :]
+                - lean[..., None, None] * swing) / tall[..., None, None]
 
     def spread(cov):
-        return np.einsum('nai,nij,nbj->ab', jacobian, np.asarray(cov)[list(_USED)], jacobian)
+        cov = np.asarray(cov, dtype=np.float64)
+        root = cov[..., PELVIS, :, :]
+        sides = sum(cov[..., j, :, :] for j in (*HIPS, *SHOULDERS))
+        out = np.empty(root.shape[:-2] + (6, 6))
+        out[..., :3, :3] = root
+        mixed = -(sway @ root)
+        out[..., 3:, :3], out[..., :3, 3:] = mixed, np.swapaxes(mixed, -1, -2)
+        out[..., 3:, 3:] = (sway @ (root + cov[..., NECK, :, :]) @ np.swapaxes(sway, -1, -2)
+                            + swing @ sides @ np.swapaxes(swing, -1, -2))
+        return out
 
-    twist = np.einsum('nai,ni->a', jacobian, np.asarray(velocity)[list(_USED)])
+    twist = np.empty(joints.shape[:-2] + (6,))
+    twist[..., :3] = velocity[..., PELVIS, :]
+    up = velocity[..., NECK, :] - velocity[..., PELVIS, :]
+    left = (velocity[..., HIPS[1], :] - velocity[..., HIPS[0], :]
+            + velocity[..., SHOULDERS[1], :] - velocity[..., SHOULDERS[0], :])
+    twist[..., 3:] = (sway @ up[..., None] + swing @ left[..., None])[..., 0]
     return rotation, spread(covariance), twist, spread(velocity_covariance)
