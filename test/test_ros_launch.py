@@ -70,7 +70,7 @@ def used(value):
     return set()
 
 
-@pytest.mark.parametrize('name', ['pose.launch.py', 'demo.launch.py'])
+@pytest.mark.parametrize('name', ['pose.launch.py', 'demo.launch.py', 'fuse.launch.py'])
 def test_every_argument_is_declared_explained_and_used(name, monkeypatch):
     entities = load(name, monkeypatch)
     declared = {e.args[0]: e.kwargs for e in of(entities, 'DeclareLaunchArgument')}
@@ -132,6 +132,23 @@ def test_demo_launch_includes_the_other_with_its_arguments(monkeypatch):
     assert set(source.kwargs['parameters'][0]) <= {name for name, _, _ in PARAMETERS}
 
 
+def test_fuse_launch_starts_fuse_and_separation_where_it_is_asked_for(monkeypatch):
+    entities = load('fuse.launch.py', monkeypatch)
+    fuse, apart = of(entities, 'Node')
+    from lifting_ros.ros import fuse_node, separation_node
+
+    for node, module in ((fuse, fuse_node), (apart, separation_node)):
+        assert set(node.kwargs['parameters'][0]) <= {name for name, *_ in module.PARAMETERS}
+        assert node.kwargs['executable'] == node.kwargs['name']
+    assert {'topics', 'target_frame'} <= set(fuse.kwargs['parameters'][0])
+    # what fuse publishes is what separation takes
+    assert apart.kwargs['remappings'] == [('skeletons', '/fuse/skeletons')]
+    assert apart.kwargs['condition'].args[0].args == ('separation',)
+    assert 'condition' not in fuse.kwargs
+    # whoever turns separation on gets it in the frame in which people are fused
+    assert used(apart.kwargs['parameters'][0]['frame']) == {'target_frame'}
+
+
 def test_rviz_shows_the_node_s_topics():
     yaml = pytest.importorskip('yaml')
     config = yaml.safe_load((ROOT / 'config' / 'pose.rviz').read_text())
@@ -143,7 +160,7 @@ def test_rviz_shows_the_node_s_topics():
 
 
 @pytest.mark.skipif(not HAS_LAUNCH, reason='launch and launch_ros are not installed')
-@pytest.mark.parametrize('name', ['pose.launch.py', 'demo.launch.py'])
+@pytest.mark.parametrize('name', ['pose.launch.py', 'demo.launch.py', 'fuse.launch.py'])
 def test_real_launch_loads_the_file(name):
     from launch import LaunchContext
     from launch.launch_description_sources import PythonLaunchDescriptionSource
