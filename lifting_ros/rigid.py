@@ -57,6 +57,19 @@ def inverse(motion):
     return rotation.T, -rotation.T @ translation
 
 
+def moved_all(people, rotation, translation):
+    """Persons in another frame, as :func:`moved` has each of them; new objects."""
+    if not people:
+        return []
+    r, t = np.asarray(rotation, np.float64), np.asarray(translation, np.float64)
+    joints, covariance, velocity, spread = (
+        np.array([getattr(p, name) for p in people], np.float64)
+        for name in ('joints', 'covariance', 'velocity', 'velocity_covariance'))
+    parts = joints @ r.T + t, r @ covariance @ r.T, velocity @ r.T, r @ spread @ r.T
+    return [replace(p, joints=a, covariance=b, velocity=c, velocity_covariance=d)
+            for p, a, b, c, d in zip(people, *parts)]
+
+
 def moved(person, rotation, translation):
     """A person in another frame: positions, velocities and all covariances.
 

@@ -59,3 +59,18 @@ def test_a_person_s_covariance_is_that_of_moved_samples(rng):
     assert out.id == p.id and out.box is p.box and p.joints is not out.joints
     p.joints[3] = np.nan
     assert np.isnan(rigid.moved(p, r, t).joints[3]).all()
+
+
+def test_all_people_are_moved_as_each_is(rng):
+    people = [Person(id=f'p{n}', confidence=0.5, box=np.zeros(4), age=float(n),
+                     joints=rng.normal(size=(17, 3)), covariance=rng.normal(size=(17, 3, 3)),
+                     velocity=rng.normal(size=(17, 3)),
+                     velocity_covariance=rng.normal(size=(17, 3, 3))) for n in range(3)]
+    people[1].joints = np.full((17, 3), np.nan)
+    motion = Rotation.random(random_state=2).as_matrix(), rng.normal(size=3)
+    for a, b in zip(rigid.moved_all(people, *motion), [rigid.moved(p, *motion) for p in people],
+                    strict=True):
+        assert a.id == b.id and a.age == b.age
+        for name in ('joints', 'covariance', 'velocity', 'velocity_covariance'):
+            assert np.allclose(getattr(a, name), getattr(b, name), equal_nan=True), name
+    assert rigid.moved_all([], *motion) == []

@@ -184,6 +184,7 @@ class Fuser:
             parts.append(Parts(ray, scale, own))
         mean, covariance, _ = fuse(joints, parts, there)
         speed, speed_covariance = _velocities(velocity, spread, there)
+        sure, source = _best(groups, sights)
         people = []
         for g, (track, members) in enumerate(groups):
             if track is None:
@@ -193,7 +194,8 @@ class Fuser:
             track.velocity, track.spread = speed[g], speed_covariance[g]
             seen_by = [(sights[c], i) for c, i in members.items()]
             track.links.update({s.camera: s.people[i].id for s, i in seen_by})
-            people.append(_person(track, [s.people[i] for s, i in seen_by], stamp))
+            people.append(_person(track, [s.people[i] for s, i in seen_by], sure[g], source[g],
+                                  stamp))
             self.groups.append((track.name, seen_by))
         people.sort(key=lambda p: (not p.matched, -p.confidence))
         return people
@@ -234,16 +236,28 @@ def _velocities(velocity, spread, there):
     return (out @ (information @ velocity[..., None]).sum(0))[..., 0], out
 
 
-def _person(track, members, stamp):
-    """The fused Person of a track that was just updated."""
-    source = np.array([m.source for m in members])
+def _best(groups, sights):
+    """Of each group's joints (N, 17) the highest confidence, and the source that says most."""
+    confidence = np.zeros((len(sights), len(groups), NUM_JOINTS))
+    source = np.full(confidence.shape, Source.UNKNOWN, np.uint8)
+    for c, sight in enumerate(sights):
+        rows = [(g, members[c]) for g, (_, members) in enumerate(groups) if c in members]
+        if rows:
+            at = [g for g, _ in rows]
+            confidence[c, at] = [sight.people[i].keypoint_confidence for _, i in rows]
+            source[c, at] = [sight.people[i].source for _, i in rows]
     best = _RANK[source].argmax(0)
+    return confidence.max(0), np.take_along_axis(source, best[None], 0)[0]
+
+
+def _person(track, members, sure, source, stamp):
+    """The fused Person of a track that was just updated."""
     return Person(
         id=track.name, confidence=float(max(m.confidence for m in members)),
         box=np.full(4, np.nan),
-        keypoint_confidence=np.max([m.keypoint_confidence for m in members], axis=0),
+        keypoint_confidence=sure,
         joints=track.joints, covariance=track.covariance, velocity=track.velocity,
-        velocity_covariance=track.spread, source=source[best, np.arange(NUM_JOINTS)],
+        velocity_covariance=track.spread, source=source,
         scale_source=ScaleSource(max(m.scale_source for m in members)),
         age=stamp - track.born, matched=any(m.matched for m in members),
         occluded=all(m.occluded for m in members))

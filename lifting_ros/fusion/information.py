@@ -152,18 +152,18 @@ def distances(a, a_parts, b, b_parts, slack=0.0):
     Returns:
         (N, M): mean squared Mahalanobis distance a joint and axis. About 1 for the same person.
     """
-    gap = a[:, None, _WHO] - b[None][:, :, _WHO]
-    own = a_parts.own[:, None, _WHO] + b_parts.own[None][:, :, _WHO] + slack ** 2 * _EYE
-    weight = inverse(own)                                            # (N, M, 8, 3, 3)
-    shape = gap.shape
-    sides = np.stack((np.broadcast_to(a_parts.ray[:, None, _WHO], shape),
-                      np.broadcast_to(-b_parts.ray[None][:, :, _WHO], shape), gap), -1)
-    gram = JOINTLY * (sides.swapaxes(-1, -2) @ weight @ sides).sum(2)      # of s_a, s_b, gap
+    n, m, j = len(a), len(b), len(_WHO)
+    own = a_parts.own[:, None, _WHO] + (b_parts.own[:, _WHO] + slack ** 2 * _EYE)
+    sides = np.empty((n, m, j, 3, 3))                                # columns: s_a, s_b, gap
+    sides[..., 0], sides[..., 1] = a_parts.ray[:, None, _WHO], -b_parts.ray[:, _WHO]
+    sides[..., 2] = a[:, None, _WHO] - b[:, _WHO]
+    weighed = (inverse(own) @ sides).reshape(n, m, 3 * j, 3)
+    gram = JOINTLY * (sides.reshape(n, m, 3 * j, 3).swapaxes(-1, -2) @ weighed)
     with np.errstate(divide='ignore'):
-        prior = np.stack(np.broadcast_arrays(
-            np.where(a_parts.scale > 0, 0.5 / a_parts.scale, 1.0)[:, None],
-            np.where(b_parts.scale > 0, 0.5 / b_parts.scale, 1.0)[None]), -1)
-    matrix = gram[..., :2, :2] + prior[..., None] * np.eye(2)
-    right = gram[..., :2, 2]
-    left = gram[..., 2, 2] - (right * np.linalg.solve(matrix, right[..., None])[..., 0]).sum(-1)
-    return left / (JOINTLY * 3 * shape[2])
+        first = gram[..., 0, 0] + np.where(a_parts.scale > 0, 0.5 / a_parts.scale, 1.0)[:, None]
+        second = gram[..., 1, 1] + np.where(b_parts.scale > 0, 0.5 / b_parts.scale, 1.0)
+    both, x, y = gram[..., 0, 1], gram[..., 0, 2], gram[..., 1, 2]
+    # what is left of the gap with the best scales: two equations, solved
+    explained = (second * x * x - 2 * both * x * y + first * y * y) / (
+        first * second - both * both)
+    return (gram[..., 2, 2] - explained) / (JOINTLY * 3 * j)

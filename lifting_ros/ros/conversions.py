@@ -3,12 +3,11 @@
 import numpy as np
 from sensor_msgs.msg import RegionOfInterest
 
-from ..body_frame import body_state
+from ..body_frame import body_state, quaternion
 from ..camera import Camera, CameraError
 from ..msg import Joint, Skeleton, SkeletonArray, SkeletonModel
 from ..person import Person, ScaleSource, Source
 from ..skeleton import JOINTS, NUM_JOINTS, PARENTS, PELVIS
-from .compat import quaternion_from_matrix
 
 
 def seconds(stamp):
@@ -69,13 +68,21 @@ def fill_camera_info(info, camera):
     return info
 
 
+def to_rois(boxes, width, height):
+    """Boxes (N, 4) x0 y0 x1 y1 px, cut at the edges of the image: (N, 4) int x, y, width, height
+    of regions of interest.
+    """
+    boxes = np.nan_to_num(np.asarray(boxes, dtype=np.float64))
+    size = (width, height)
+    low = np.clip(np.floor(boxes[:, :2]), 0, size)
+    high = np.clip(np.ceil(boxes[:, 2:]) + 1, 0, size)
+    return np.concatenate((low, np.maximum(high - low, 0)), 1).astype(np.int64)
+
+
 def to_roi(box, width, height):
     """RegionOfInterest of a box (4,) x0 y0 x1 y1 px, cut at the edges of the image."""
-    box = np.nan_to_num(np.asarray(box, dtype=np.float64))
-    x0, x1 = np.clip((np.floor(box[0]), np.ceil(box[2]) + 1), 0, width)
-    y0, y1 = np.clip((np.floor(box[1]), np.ceil(box[3]) + 1), 0, height)
-    return RegionOfInterest(x_offset=int(x0), y_offset=int(y0), width=int(max(x1 - x0, 0)),
-                            height=int(max(y1 - y0, 0)))
+    x, y, w, h = to_rois(np.asarray(box)[None], width, height)[0].tolist()
+    return RegionOfInterest(x_offset=x, y_offset=y, width=w, height=h)
 
 
 def to_skeleton(person, width, height):
@@ -118,9 +125,7 @@ def _rows(covariance):
 def _fill_root(pose, twist, person):
     rotation, pose_cov, rates, twist_cov = body_state(
         person.joints, person.covariance, person.velocity, person.velocity_covariance)
-    matrix = np.eye(4)
-    matrix[:3, :3] = rotation
-    q = (quaternion_from_matrix(matrix) if np.isfinite(rotation).all() else np.full(4, np.nan))
+    q = quaternion(rotation)
     p, o = pose.pose.position, pose.pose.orientation
     p.x, p.y, p.z = np.asarray(person.joints[PELVIS], dtype=np.float64).tolist()
     o.x, o.y, o.z, o.w = q.tolist()

@@ -22,8 +22,7 @@ from visualization_msgs.msg import MarkerArray
 from ..msg import SkeletonArray
 from ..person import Source
 from ..tracking import Observation, Tracker, TrackerOptions
-from . import compat, hri, qos
-from .conversions import to_array
+from . import compat, hri, qos, wire
 from .markers import Markers
 from .source_node import clip
 from .transforms import Transforms
@@ -103,13 +102,13 @@ def measure(people=4, frames=400, rate=60.0, sigmas=1.0, listeners=True):
             clock = [time.process_time_ns()]
             found = tracker.update(seen, 100 + n / 30)
             clock.append(time.process_time_ns())
-            message = to_array(found, header, 640, 480)
-            skeletons.publish(message)
+            states = wire.States(found)
+            skeletons.publish(wire.write(found, header, 640, 480, states=states))
             clock.append(time.process_time_ns())
-            tf.people(message)
+            tf.people(header, found, states.quaternion)
             clock.append(time.process_time_ns())
             if bodies:
-                bodies.publish(header, found, skeletons=message, size=(640, 480),
+                bodies.publish(header, found, twists=states.twist, size=(640, 480),
                                body_frames=False)
             clock.append(time.process_time_ns())
             if out.get_subscription_count() or not listeners:

@@ -13,9 +13,9 @@ from visualization_msgs.msg import MarkerArray
 
 from ..fusion import Agreement, Fuser, View
 from ..msg import SkeletonArray, SkeletonModel
-from ..rigid import moved
-from . import qos, spin, statistics
-from .conversions import nanoseconds, to_array, to_model, to_person
+from ..rigid import moved_all
+from . import qos, spin, statistics, wire
+from .conversions import to_model
 from .frames import Frames, NotThere
 from .markers import Markers
 
@@ -36,7 +36,8 @@ class _Camera:
 
     topic: str
     frame: str
-    message: object = None
+    data: bytes = None          # the newest message
+    stamp: int = 0              # ns, its stamp
     view: View = None           # of that message
     arrived: float = -1e9       # monotonic s
     fresh: bool = False
@@ -69,7 +70,8 @@ class FuseNode(Node):
         self._said = {}
         for camera in self._cameras:
             qos.subscription(self, SkeletonArray, camera.topic,
-                             lambda msg, camera=camera: self._take(camera, msg), qos.NEWEST)
+                             lambda data, camera=camera: self._take(camera, data), qos.NEWEST,
+                             raw=True)
         self.create_timer(0.01, self._check)
         self.create_timer(1.0, self._diagnose)
 
@@ -80,8 +82,9 @@ class FuseNode(Node):
             return [] if list(given.value) == [''] else list(given.value)
         return self.declare_parameter(name, default, descriptor).value
 
-    def _take(self, camera, msg):
-        camera.message, camera.view, camera.fresh = msg, None, True
+    def _take(self, camera, data):
+        camera.data, camera.stamp = data, wire.stamp_of(data)
+        camera.view, camera.fresh = None, True
         camera.arrived, camera.count = time.monotonic(), camera.count + 1
         if self._due is None:
             self._due = camera.arrived + self.values['wait']
@@ -103,17 +106,17 @@ class FuseNode(Node):
 
     def _publish(self, now):
         """Fuse and publish; returns False where a transform may still come."""
-        heard = [c for c in self._cameras if c.message is not None
-                 and now - c.arrived < max(self.values['alone'], self.values['max_age'])]
-        stamps = [nanoseconds(c.message.header.stamp) for c in heard]
-        newest = max(stamps, default=0)
         begun, views = time.perf_counter(), []
-        for camera, stamp in zip(heard, stamps):
-            if 1e-9 * (newest - stamp) > self.values['max_age']:
-                camera.problem = f'{1e-9 * (newest - stamp):.2f} s older than the newest camera'
+        heard = [c for c in self._cameras if c.data is not None
+                 and now - c.arrived < max(self.values['alone'], self.values['max_age'])]
+        newest = max((c.stamp for c in heard), default=0)
+        for camera in heard:
+            late = 1e-9 * (newest - camera.stamp)
+            if late > self.values['max_age']:
+                camera.problem = f'{late:.2f} s older than the newest camera'
                 continue
             try:
-                camera.view = camera.view or self._view(camera, stamp)
+                camera.view = camera.view or self._view(camera)
                 camera.problem = ''
                 views.append(camera.view)
             except NotThere as error:
@@ -140,26 +143,25 @@ class FuseNode(Node):
         self._agreement.update(self._fuser.groups, at)
         header = Header(frame_id=self.values['target_frame'])
         header.stamp.sec, header.stamp.nanosec = divmod(stamp, 10 ** 9)
-        msg = to_array(people, header, 0, 0, self._lost)
-        msg.processing_latency = time.perf_counter() - begun
-        self._out.publish(msg)
+        self._out.publish(wire.write(people, header, 0, 0, self._lost,
+                                     lambda: time.perf_counter() - begun))
         self._work.add(time.perf_counter() - begun)
         self._people, self._published = len(people), self._published + 1
         if self._marker_out.get_subscription_count():
             self._marker_out.publish(self._markers.update(people, header, 0.5))
         return True
 
-    def _view(self, camera, stamp):
+    def _view(self, camera):
         """View of a camera's message in the target frame, stamped in ns."""
-        frame, target = camera.message.header.frame_id, self.values['target_frame']
-        rotation, translation = self._frames.lookup(target, frame, stamp)
-        people = [moved(to_person(s), rotation, translation) for s in camera.message.skeletons]
+        header, people = wire.read(camera.data)
+        frame, target = header.frame_id, self.values['target_frame']
+        rotation, translation = self._frames.lookup(target, frame, camera.stamp)
         origin = translation
         if camera.frame:
-            origin = self._frames.lookup(target, camera.frame, stamp)[1]
+            origin = self._frames.lookup(target, camera.frame, camera.stamp)[1]
         elif frame == target:
             origin = None       # the camera's own frame is not known
-        return View(camera.topic, stamp, people, origin)
+        return View(camera.topic, camera.stamp, moved_all(people, rotation, translation), origin)
 
     def _lost(self, person, error):
         self.get_logger().error(f'person {person.id} left out: {error}',
@@ -175,7 +177,7 @@ class FuseNode(Node):
             values[f'{camera.topic} (Hz)'] = camera.count
             camera.count = 0
             if silent > self.values['alone']:
-                notes.append(f'no people on {camera.topic}' if camera.message is None else
+                notes.append(f'no people on {camera.topic}' if camera.data is None else
                              f'{camera.topic} has been silent for {silent:.0f} s')
             elif camera.problem:
                 notes.append(f'{camera.topic} is left out: {camera.problem}')

@@ -97,7 +97,7 @@ class Bodies:
                                         clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def publish(self, header, people, image=None, size=None, skeletons=None, body_frames=True,
-                image_header=None):
+                image_header=None, twists=None):
         """Publish the people of an image.
 
         Args:
@@ -109,12 +109,15 @@ class Bodies:
             skeletons: the SkeletonArray of the same people, which has their twists; or None.
             body_frames: broadcast ``body_<id>`` too; False where the node does so already.
             image_header: of the image, where positions are in another frame than it; or None.
+            twists: (N, 6) m/s and rad/s of the people, instead of ``skeletons``; or None.
         """
         now, self._header = self._clock(), header
         if size is None and image is not None:
             size = image.shape[1::-1]
-        twists = {} if skeletons is None else {
-            s.id: s.velocity.twist for s in skeletons.skeletons}
+        if twists is not None:
+            twists = {p.id: twist for p, twist in zip(people, twists)}
+        else:
+            twists = {s.id: _rates(s) for s in skeletons.skeletons} if skeletons else {}
         self._tracked.publish(self._messages.IdsList(
             header=image_header or header, ids=[p.id for p in people]))
         placed = []
@@ -217,6 +220,12 @@ class Bodies:
         self._node.destroy_publisher(self._tracked)
         if self._tf is not None:
             self._node.destroy_publisher(self._tf)
+
+
+def _rates(skeleton):
+    """(6,) m/s and rad/s of a Skeleton message."""
+    v, w = skeleton.velocity.twist.linear, skeleton.velocity.twist.angular
+    return np.array([v.x, v.y, v.z, w.x, w.y, w.z])
 
 
 def _position(header, array):
@@ -344,12 +353,9 @@ class _Body:
             self._send('position', header, posture.position[i])
         if self._wanted('velocity') and np.isfinite(person.velocity).all():
             if twist is None:
-                rates = body_state(person.joints, person.covariance, person.velocity,
+                twist = body_state(person.joints, person.covariance, person.velocity,
                                    person.velocity_covariance)[2]
-            else:
-                v, w = twist.linear, twist.angular
-                rates = np.array([v.x, v.y, v.z, w.x, w.y, w.z])
-            self._send('velocity', header, rates)
+            self._send('velocity', header, twist)
 
     def close(self):
         """Close the topics and take back the parameter."""

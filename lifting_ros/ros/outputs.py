@@ -11,9 +11,9 @@ from visualization_msgs.msg import MarkerArray
 
 from ..drawing import draw_people
 from ..msg import SkeletonArray, SkeletonModel
-from ..rigid import moved
-from . import hri, qos
-from .conversions import to_array, to_model
+from ..rigid import moved_all
+from . import hri, qos, wire
+from .conversions import to_model
 from .frames import NotThere
 from .images import fill
 from .markers import Markers
@@ -25,7 +25,7 @@ class Answer:
     """The people of one image and what belongs to them.
 
     ``people`` are in the frame of ``header``: the output frame, once it has been found, with the
-    image's stamp. ``message`` is their SkeletonArray, there when the extras are called.
+    image's stamp. ``states`` are those of their bodies, there when the extras are called.
     """
 
     people: list                   # of Person
@@ -35,7 +35,7 @@ class Answer:
     up: object                     # (3,) against gravity in the camera's frame, or None
     started: float                 # time.perf_counter() when the image was taken
     frame: str = ''                # the camera's own frame
-    message: SkeletonArray = None
+    states: wire.States = None
 
 
 class Outputs:
@@ -72,9 +72,10 @@ class Outputs:
     def publish(self, answer):
         """Publish an answer; the skeletons first."""
         height, width = answer.image.shape[:2]
-        answer.message = to_array(answer.people, answer.header, width, height, self._lost)
-        answer.message.processing_latency = time.perf_counter() - answer.started
-        self._skeletons.publish(answer.message)
+        answer.people, answer.states = self._whole(answer.people)
+        self._skeletons.publish(wire.write(
+            answer.people, answer.header, width, height, self._lost,
+            lambda: time.perf_counter() - answer.started, answer.states))
         for extra in self._extras:
             try:
                 extra(answer)
@@ -105,6 +106,20 @@ class Outputs:
             self._said.add(key)
             getattr(self._node.get_logger(), level)(text)
 
+    def _whole(self, people):
+        """The people of whom a body can be made, and these."""
+        try:
+            return people, wire.States(people)
+        except Exception:  # noqa: BLE001 (whatever is wrong with one, keep the rest)
+            whole = []
+            for person in people:
+                try:
+                    wire.States([person])
+                    whole.append(person)
+                except Exception as error:  # noqa: BLE001
+                    self._lost(person, error)
+            return whole, wire.States(whole)
+
     def _lost(self, person, error):
         self._node.get_logger().error(f'person {person.id} left out: {type(error).__name__}: '
                                       f'{error}', throttle_duration_sec=5.0)
@@ -129,7 +144,8 @@ class Outputs:
             told = self._transforms.view(header, values['view_frame'], answer.up)
         kind = self._kind()
         if kind != 'none':
-            told = self._transforms.people(answer.message, joints=kind == 'joints') and told
+            told = self._transforms.people(answer.header, answer.people, answer.states.quaternion,
+                                          joints=kind == 'joints') and told
         if not told:
             self._once('tf', 'error', 'transforms are asked for (tf, view_frame), but neither '
                        'tf2_ros nor tf2_msgs is installed: there are none')
@@ -148,7 +164,7 @@ class Outputs:
         if self._bodies:
             header = Header(stamp=answer.header.stamp, frame_id=answer.frame)
             self._bodies.publish(answer.header, answer.people, answer.image,
-                                 skeletons=answer.message, body_frames=self._kind() == 'none',
+                                 twists=answer.states.twist, body_frames=self._kind() == 'none',
                                  image_header=header)
 
 
@@ -203,6 +219,6 @@ class Delivery:
             self.problem, self.left = f'people are in the camera\'s frame: {error}', self.left + 1
             return True
         self.problem = None
-        answer.people = [moved(p, rotation, translation) for p in answer.people]
+        answer.people = moved_all(answer.people, rotation, translation)
         answer.header = Header(stamp=header.stamp, frame_id=target)
         return True

@@ -51,7 +51,7 @@ def publisher(node, kind, topic, profile):
     return made
 
 
-def subscription(node, kind, topic, callback, profile):
+def subscription(node, kind, topic, callback, profile, raw=False):
     """Create a subscription whose quality of service the user may override."""
-    return node.create_subscription(kind, topic, callback, copied(profile),
+    return node.create_subscription(kind, topic, callback, copied(profile), raw=raw,
                                     qos_overriding_options=QoSOverridingOptions(_IN))

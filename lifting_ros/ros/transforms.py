@@ -6,6 +6,7 @@ from std_msgs.msg import Header
 
 from ..lifting.frames import LEVEL, upright
 from ..rigid import matrix
+from ..skeleton import JOINTS, PELVIS
 from . import compat
 
 
@@ -15,10 +16,13 @@ class Transforms:
     def __init__(self, node):
         self._node, self._people, self._static, self._view = node, None, None, None
 
-    def people(self, skeletons, joints=False):
-        """Broadcast body_<id> at each pelvis of a SkeletonArray, in the frame of its header.
+    def people(self, header, people, quaternions, joints=False):
+        """Broadcast body_<id> at the pelvis of each person, in the frame of a header.
 
         Args:
+            header: of the positions.
+            people: list of :class:`~lifting_ros.person.Person`.
+            quaternions: (N, 4) x y z w of their bodies; NaN where unknown.
             joints: broadcast <joint>_<id> of every joint too: children of body_<id>, with its
                 axes.
 
@@ -30,16 +34,16 @@ class Transforms:
             if self._people is None:
                 return False
         transforms = []
-        for skeleton in skeletons.skeletons:
-            p, q = skeleton.root.pose.position, skeleton.root.pose.orientation
-            if np.isfinite((p.x, p.y, p.z, q.w)).all():
-                t = TransformStamped(header=skeletons.header,
-                                     child_frame_id=f'body_{skeleton.id}')
-                t.transform.translation.x, t.transform.translation.y = p.x, p.y
-                t.transform.translation.z, t.transform.rotation = p.z, q
+        for person, turn in zip(people, np.asarray(quaternions)):
+            root = np.asarray(person.joints[PELVIS], np.float64)
+            if np.isfinite(root).all() and np.isfinite(turn).all():
+                t = TransformStamped(header=header, child_frame_id=f'body_{person.id}')
+                p, q = t.transform.translation, t.transform.rotation
+                p.x, p.y, p.z = root.tolist()
+                q.x, q.y, q.z, q.w = turn.tolist()
                 transforms.append(t)
                 if joints:
-                    transforms += _joints(skeleton, skeletons.header)
+                    transforms += _joints(person, root, turn, header)
         if transforms:
             self._people.sendTransform(transforms)
         return True
@@ -74,15 +78,13 @@ class Transforms:
         return True
 
 
-def _joints(skeleton, header):
+def _joints(person, root, turn, header):
     """TransformStamped of each joint below the person's body frame."""
-    p, q = skeleton.root.pose.position, skeleton.root.pose.orientation
-    points = np.array([(j.position.x, j.position.y, j.position.z) for j in skeleton.joints])
-    inside = (points - (p.x, p.y, p.z)) @ matrix((q.x, q.y, q.z, q.w))
-    header, out = Header(stamp=header.stamp, frame_id=f'body_{skeleton.id}'), []
-    for joint, (x, y, z) in zip(skeleton.joints, inside.tolist()):
+    inside = (np.asarray(person.joints, np.float64) - root) @ matrix(turn)
+    header, out = Header(stamp=header.stamp, frame_id=f'body_{person.id}'), []
+    for name, (x, y, z) in zip(JOINTS, inside.tolist()):
         if np.isfinite((x, y, z)).all():
-            t = TransformStamped(header=header, child_frame_id=f'{joint.name}_{skeleton.id}')
+            t = TransformStamped(header=header, child_frame_id=f'{name}_{person.id}')
             t.transform.translation.x, t.transform.translation.y = x, y
             t.transform.translation.z, t.transform.rotation.w = z, 1.0
             out.append(t)
