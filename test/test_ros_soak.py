@@ -58,6 +58,22 @@ def test_stamps_of_nobody_s_image_and_out_of_order_fail():
         assert not f['passed'] and not (f['stamps_are_inputs'] and f['stamps_increase'])
 
 
+def test_each_minute_is_told_of():
+    listener, sent, samples = run(drop=0)
+    sent = 10**18 + 180_000_000 * np.arange(1000)        # three minutes
+    listener.stamps = sent.tolist()
+    listener.latency = np.where(np.arange(1000) < 334, 40.0, 50.0).tolist()
+    rows = soak.by_minute(listener, sent, samples, [(t, 1.0 + (t >= 60)) for t in range(200)])
+    assert [r['minute'] for r in rows] == [0, 1] and [r['load'] for r in rows] == [1.0, 2.0]
+    assert [r['latency_p50_ms'] for r in rows] == [40.0, 50.0]
+    assert sum(r['answers'] for r in rows) == 667
+    # 0.2 s of CPU a second, 1000 answers in 180 s
+    assert all(abs(r['cpu_ms_per_answer'] - 36) < 0.2 for r in rows)
+    assert rows[1]['memory_mb'] == 600 and (rows[1]['threads'], rows[1]['files']) == (20, 30)
+    text = bench_soak.report(figures(listener, sent, samples) | {'by_minute': rows})
+    assert 'of each minute: minute, answers' in text
+
+
 def test_usage_is_of_this_process():
     memory, threads, files, cpu = soak.usage(os.getpid())
     with open(os.devnull) as _:

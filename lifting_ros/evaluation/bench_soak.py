@@ -44,5 +44,9 @@ def report(f):
             f'{p["memory_end_mb"]} MB at the end ({p["memory_growth_mb"]:+} MB); threads '
             f'{p["threads"][0]} -> {p["threads"][1]}, open files {p["files"][0]} -> '
             f'{p["files"][1]}; CPU {p["cpu_ms_per_answer"]} ms an answer')
+    if f.get('by_minute'):
+        names = list(f['by_minute'][0])
+        lines.append('of each minute: ' + ', '.join(names))
+        lines += ['  ' + ' '.join(f'{row[n]!s:>8}' for n in names) for row in f['by_minute']]
     lines.append('passed' if f['passed'] else 'NOT passed')
     return '\n'.join(lines)

@@ -54,6 +54,34 @@ class Listener:
                 self.messages.add(status.message)
 
 
+def by_minute(listener, sent, samples, load=()):
+    """What each whole minute of the run was like: list of dicts.
+
+    Args:
+        listener, sent, samples: as for :func:`summary`.
+        load: (T, 2) seconds since the start, load average of the machine over a minute: where
+            other work takes the processor, latency tells of that.
+    """
+    stamps, latency = np.array(listener.stamps), np.array(listener.latency)
+    rows, load = np.array(samples['pose'], float), np.array(load, float).reshape(-1, 2)
+    at, out = 1e-9 * (stamps - sent[0]), []
+    for minute in range(int(1e-9 * (sent[-1] - sent[0]) / 60)):
+        now = (at >= 60 * minute) & (at < 60 * minute + 60)
+        mine = rows[(rows[:, 0] >= 60 * minute) & (rows[:, 0] < 60 * minute + 60)]
+        busy = load[(load[:, 0] >= 60 * minute) & (load[:, 0] < 60 * minute + 60), 1]
+        if not now.any() or len(mine) < 2:
+            continue
+        out.append({
+            'minute': minute, 'answers': int(now.sum()),
+            'latency_p50_ms': round(float(np.median(latency[now])), 1),
+            'cpu_ms_per_answer': round(1e3 * float(mine[-1, 4] - mine[0, 4])
+                                       / max(now.sum() * (mine[-1, 0] - mine[0, 0]) / 60, 1), 1),
+            'memory_mb': round(float(np.median(mine[:, 1])), 1), 'threads': int(mine[-1, 2]),
+            'files': int(mine[-1, 3]),
+            'load': round(float(busy.mean()), 1) if len(busy) else None})
+    return out
+
+
 def summary(listener, sent, samples, settled):
     """The figures of a run.
 
@@ -126,7 +154,7 @@ def _watch(args, folder):
     executor.add_node(node)
     listener = Listener(node)
     pose = _node('pose', folder / 'pose.txt', device=args.device, threads=args.threads)
-    source, samples = None, {'pose': [], 'source': []}
+    source, samples, load = None, {'pose': [], 'source': []}, []
     start = then = None
     try:
         while source is None or source.poll() is None:
@@ -142,6 +170,7 @@ def _watch(args, folder):
                 start = then = time.monotonic()
             if start is not None and time.monotonic() >= then:
                 then += 1.0
+                load.append((time.monotonic() - start, os.getloadavg()[0]))
                 for name, process in (('pose', pose), ('source', source)):
                     try:
                         samples[name].append((time.monotonic() - start, *usage(process.pid)))
@@ -162,7 +191,8 @@ def _watch(args, folder):
         sent = data['stamp']
     settled = 60 * min(SETTLED, 0.5 * args.minutes)
     return {'minutes': args.minutes, 'rate_hz': args.rate, 'device': args.device,
-            **summary(listener, sent, samples, settled)}
+            **summary(listener, sent, samples, settled),
+            'by_minute': by_minute(listener, sent, samples, load)}
 
 
 if __name__ == '__main__':
