@@ -96,3 +96,18 @@ def test_rows(folder):
     assert tall['root_percent'] < 8
     found = table['pipeline, people found']
     assert found['lifted'] == 50 and found['mpjpe'] == 0 and found['within_95'] == 100
+
+
+def test_the_worst_are_shown_first(folder):
+    shots = chain.pictures(folder)
+    found = chain.boxes_given(Network(shots), shots)
+    for i, amount in ((7, 80.0), (2, 40.0)):
+        found[i].xy[0, 16] += amount           # one limb torn away
+    result = chain.lift_all(Lifter.from_pretrained(density='none'), shots, found)
+    image, order = chain.gallery(result, shots, found, 4)
+    assert order[:2].tolist() == [7, 2] and image.shape == (240, 960, 3)
+    box = shots[7].box
+    scale = 240 / (1.25 * max(box[2] - box[0], box[3] - box[1]))
+    at = scale * (shots[7].keypoints[4] - (box[:2] + box[2:]) / 2) + 120     # the truth is white
+    x, y = np.round(at).astype(int)
+    assert (image[y - 4:y + 5, x - 4:x + 5] > 200).all(2).any()

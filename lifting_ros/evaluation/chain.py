@@ -19,6 +19,7 @@ from scipy.stats import chi2
 
 from ..camera import Camera
 from . import measures
+from .gallery import gallery
 from .tables3d import calibration, measure, show
 
 
@@ -183,11 +184,11 @@ def keypoint_row(result, pixels, visible):
                   for q in (50, 90, 95)}
 
 
-def evaluate(pipeline, shots, seed=0, progress=iter):
-    """All rows; see :func:`rows`."""
+def evaluate(pipeline, shots, seed=0, progress=iter, found=None):
+    """All rows; see :func:`rows`. ``found``: of :func:`boxes_given`, where that is there."""
     lifter = pipeline.lifter
     table = rows('true keypoints + 1 px', true_keypoints(lifter, shots, seed), shots)
-    found = boxes_given(pipeline.estimator, shots, progress)
+    found = found or boxes_given(pipeline.estimator, shots, progress)
     for name, given in (('network', {}), ('network, stature given', {'stature': True}),
                         ('network, gravity unknown', {'gravity': False})):
         table |= rows(name, lift_all(lifter, shots, found, **given), shots)
@@ -201,6 +202,8 @@ def add_arguments(parser):
     parser.add_argument('--people', type=int, help='at most so many pictures (all)')
     parser.add_argument('--seed', type=int, default=0, help='of the true keypoints\' noise')
     parser.add_argument('--json', help='write the table here')
+    parser.add_argument('--pictures', metavar='FILE', help='write the worst twelve here (JPEG, '
+                        'PNG): found in colour, the truth in white')
 
 
 def run(args):
@@ -209,8 +212,15 @@ def run(args):
     from ..pipeline import Pipeline
     shots = pictures(args.rendered, args.people)
     pipeline = Pipeline.from_pretrained(weights=args.weights)
-    table = evaluate(pipeline, shots, args.seed,
-                     lambda items: tqdm(items, disable=not sys.stderr.isatty()))
+
+    def progress(items):
+        return tqdm(items, disable=not sys.stderr.isatty())
+    found = boxes_given(pipeline.estimator, shots, progress)
+    if args.pictures:
+        worst, _ = gallery(lift_all(pipeline.lifter, shots, found), shots, found)
+        if not cv2.imwrite(args.pictures, worst):
+            raise ValueError(f'{args.pictures} cannot be written')
+    table = evaluate(pipeline, shots, args.seed, progress, found)
     print(show(table))
     if args.json:
         with open(args.json, 'w') as f:
