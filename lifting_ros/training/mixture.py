@@ -17,7 +17,7 @@ from .augment import Augment, crop_truth, make_crop
 from .rendered import rendered
 
 #: Shares of a batch; a source that is missing gives its share to the others.
-SHARES = {'lspet': 0.5, 'coco': 0.26, 'unlabelled': 0.09, 'rendered': 0.15,
+SHARES = {'lspet': 0.6, 'coco': 0.2, 'unlabelled': 0.07, 'rendered': 0.13,
           'coco_json': 0.5, 'mpii': 0.5}
 _SURE = 0.35     # the teacher is believed from this confidence on
 _WEIGHT = {'lspet': 1.0, 'coco': 1.0, 'unlabelled': 0.6, 'rendered': 1.0}
