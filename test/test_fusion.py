@@ -162,6 +162,25 @@ def test_time_that_jumps_back_starts_afresh_with_other_ids(rng):
     assert fuser.update([], 0.1) == []
 
 
+@pytest.mark.parametrize('common', [True, False])
+def test_cameras_that_see_other_joints_of_a_person_are_not_at_odds(rng, common):
+    # the middle of what is seen is elsewhere then, by far more than any error
+    fuser, agreement, joints = Fuser(), Agreement(), body(rng)
+    scales = [[0.0]] * 2
+    for f in range(60):
+        both = views(rng, [joints], f / 10, (0, 1), scales=scales)
+        if common:
+            both[1].people[0].source[9:] = Source.LIFTED
+        else:                       # nothing in common: nothing can be said
+            for view, part in zip(both, (slice(0, 9), slice(9, 17))):
+                view.people[0].source[part] = Source.LIFTED
+        fuser.update(both, f / 10)
+        agreement.update(fuser.groups, f / 10)
+    verdicts = agreement.verdicts()
+    assert all(v.agree and v.surprise < 8 for v in verdicts)
+    assert len(verdicts) == (2 if common else 0)
+
+
 @pytest.mark.parametrize('cameras, shift, told', [
     ((0, 1), (0, 0, 0), False), ((0, 1, 2), (0, 0, 0), False),
     ((0, 1), (0, 0, 0.05), True), ((0, 1, 2), (0, 0, 0.05), True),

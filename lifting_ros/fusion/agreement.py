@@ -18,10 +18,12 @@ import numpy as np
 
 from ..person import Source
 
-#: chi-squared of 3 degrees of freedom that honest cameras exceed once in a hundred thousand.
-_LIMIT = 25.9
+#: chi-squared of 3 degrees of freedom that honest cameras exceed once in a thousand.
+_LIMIT = 16.3
 #: A mean over the joints is as sure as one over so many joints with independent errors would be.
 _INDEPENDENT = 12.0
+#: Joints that cameras must have in common.
+_FEWEST = 6
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ class Agreement:
         passed = 0.0 if self._last is None else min(stamp - self._last, o.renewed)
         self._last, seen = stamp, set()
         for name, members in groups:
-            means = {s.camera: m for s, i in members if (m := _mean(s, i)) is not None}
+            means = _means(members)
             if len(means) < 2:
                 continue
             for camera in means:
@@ -148,12 +150,25 @@ class Agreement:
         return sorted(out, key=lambda v: -v.surprise)
 
 
-def _mean(sight, row):
-    """Mean of the joints seen: point (3,), loading of its scale (3,), own covariance (3, 3)."""
-    source = sight.people[row].source
-    good = (source == Source.OBSERVED) | (source == Source.DEPTH)
-    if good.sum() < 6 or not sight.parts.scale[row] > 0:
-        return None
+def _means(members):
+    """Of each camera the mean of a person's joints, the same joints for all: camera -> _mean.
+
+    The middle of what one camera sees is elsewhere than that of what another sees, be both right:
+    a camera that sees little of the person is left out, for the sake of the others.
+    """
+    seen = [(np.isin(s.people[i].source, (Source.OBSERVED, Source.DEPTH)), s, i)
+            for s, i in members if s.parts.scale[i] > 0]
+    seen.sort(key=lambda one: -one[0].sum())
+    while len(seen) > 1:
+        common = np.logical_and.reduce([good for good, _, _ in seen])
+        if common.sum() >= _FEWEST:
+            return {s.camera: _mean(s, i, common) for _, s, i in seen}
+        seen.pop()
+    return {}
+
+
+def _mean(sight, row, good):
+    """Mean of joints: point (3,), loading of its scale (3,), own covariance (3, 3)."""
     return (sight.joints[row][good].mean(0),
             np.sqrt(sight.parts.scale[row]) * sight.parts.ray[row][good].mean(0),
             sight.parts.own[row][good].mean(0) / _INDEPENDENT)
