@@ -1,4 +1,5 @@
-"""What tracking, frames, REP-155 output and markers cost for an image of four people.
+"""What tracking, frames, REP-155 output and markers cost for an image of four people, and the
+node fuse for three cameras and six.
 
 The process that is measured is ``lifting_ros.ros.cost``; this module starts it and reads it.
 """
@@ -10,7 +11,8 @@ import sys
 RUNS = 3
 _NAMES = {'tracking': 'tracking', 'tf': 'body frames on /tf', 'rep155': 'REP-155, 7 topics each '
           'and 104 frames', 'markers': 'markers with ellipsoids',
-          'asked for': 'the four together', 'messages': '(skeletons, for comparison)'}
+          'asked for': 'the four together', 'messages': '(skeletons, for comparison)',
+          'fuse': 'messages read, fused, written'}
 
 
 def measure(args):
@@ -22,9 +24,15 @@ def measure(args):
     Raises:
         RuntimeError: a run failed (no ROS, ...); the text is the process's own.
     """
-    return {name: min((_run(extra) for _ in range(RUNS)),
-                      key=lambda figures: figures['parts']['asked for']['p50'])
-            for name, extra in (('listened to', ()), ('nobody listens', ('--nobody',)))}
+    return {name: min((_run(extra) for _ in range(RUNS)), key=_whole)
+            for name, extra in (('listened to', ()), ('nobody listens', ('--nobody',)),
+                                ('fuse', ('--fuse',)))}
+
+
+def _whole(figures):
+    """Median of what the run is about, ms."""
+    parts = figures['parts']
+    return parts.get('asked for', parts.get('fuse'))['p50']
 
 
 def _run(extra):
@@ -40,10 +48,13 @@ def report(figures):
     """The figures as text."""
     out = []
     for name, run in figures.items():
-        out.append(f'{run["people"]} people, {run["frames"]} images, {name}; CPU ms an image, the '
-                   f'best of {RUNS} runs:')
+        seen = f', {run["cameras"]} cameras' if 'cameras' in run else ''
+        out.append(f'{run["people"]} people{seen}, {run["frames"]} images, {name}; CPU ms an '
+                   f'image, the best of {RUNS} runs:')
         for part, text in _NAMES.items():
-            t = run['parts'][part]
+            t = run['parts'].get(part)
+            if t is None:
+                continue
             out.append(f'  {text:<40} least {t["least"]:6.2f}   p50 {t["p50"]:6.2f}   p99 '
                        f'{t["p99"]:6.2f}')
         out += [f'  note: {note}' for note in run['notes']]

@@ -22,6 +22,8 @@ from ..person import Source
 _LIMIT = 16.3
 #: A mean over the joints is as sure as one over so many joints with independent errors would be.
 _INDEPENDENT = 12.0
+#: Whether a joint of a source is seen.
+_SEEN = np.isin(np.arange(max(Source) + 1), (Source.OBSERVED, Source.DEPTH))
 #: Joints that cameras must have in common.
 _FEWEST = 6
 
@@ -156,8 +158,7 @@ def _means(members):
     The middle of what one camera sees is elsewhere than that of what another sees, be both right:
     a camera that sees little of the person is left out, for the sake of the others.
     """
-    seen = [(np.isin(s.people[i].source, (Source.OBSERVED, Source.DEPTH)), s, i)
-            for s, i in members if s.parts.scale[i] > 0]
+    seen = [(_SEEN[s.people[i].source], s, i) for s, i in members if s.parts.scale[i] > 0]
     seen.sort(key=lambda one: -one[0].sum())
     while len(seen) > 1:
         common = np.logical_and.reduce([good for good, _, _ in seen])

@@ -55,6 +55,7 @@ class _Sight:
     parts: Parts
     velocity: np.ndarray
     spread: np.ndarray
+    start: int = 0      # row of the first of them among everybody's
 
 
 @dataclass
@@ -98,14 +99,14 @@ class Fuser:
         if self._stamp is not None and not 0 <= stamp - self._stamp <= self.options.keep:
             self.reset()
         self._stamp = stamp
-        sights = [_sight(v, stamp) for v in views]
+        sights, everybody = _sights(views, stamp)
         groups = self._to_tracks(sights, stamp)
         taken = {member for _, members in groups for member in members.items()}
         loose = [(None, {c: i}) for c, s in enumerate(sights) for i in range(len(s.people))
                  if (c, i) not in taken]
         groups = self._joined(groups + loose, sights)
         self.groups = []
-        people = self._fused(groups, sights, stamp) if groups else []
+        people = self._fused(groups, sights, everybody, stamp) if groups else []
         self._tracks = [t for t in self._tracks if stamp - t.seen <= self.options.keep]
         return people
 
@@ -164,24 +165,14 @@ class Fuser:
                     return np.nan
         return worst
 
-    def _fused(self, groups, sights, stamp):
-        n = len(groups)
-        there = np.zeros((len(sights), n), dtype=bool)
-        shape = (len(sights), n, NUM_JOINTS, 3)
-        joints, velocity = np.zeros(shape), np.zeros(shape)
-        spread = np.zeros(shape + (3,)) + np.eye(3)
-        parts = []
-        for c, sight in enumerate(sights):
-            row = np.array([members.get(c, -1) for _, members in groups])
-            there[c] = row >= 0
-            at, which = np.flatnonzero(there[c]), row[there[c]]
-            ray, scale = np.zeros(shape[1:]), np.zeros(n)
-            own = np.zeros(spread.shape[1:]) + np.eye(3)
-            joints[c, at], velocity[c, at] = sight.joints[which], sight.velocity[which]
-            spread[c, at] = sight.spread[which]
-            ray[at], scale[at] = sight.parts.ray[which], sight.parts.scale[which]
-            own[at] = sight.parts.own[which]
-            parts.append(Parts(ray, scale, own))
+    def _fused(self, groups, sights, everybody, stamp):
+        rows = np.array([[s.start + members[c] if c in members else -1 for _, members in groups]
+                         for c, s in enumerate(sights)])
+        there = rows >= 0
+        # the last of everybody is nobody: whoever is not there
+        joints, velocity, spread = (getattr(everybody, name)[rows] for name in (
+            'joints', 'velocity', 'spread'))
+        parts = _rows(everybody.parts, rows)
         mean, covariance, _ = fuse(joints, parts, there)
         speed, speed_covariance = _velocities(velocity, spread, there)
         sure, source = _best(groups, sights)
@@ -201,26 +192,37 @@ class Fuser:
         return people
 
 
-def _sight(view, stamp):
-    people = [p for p in view.people
-              if np.isfinite(p.joints).all() and np.isfinite(p.covariance).all()]
-    if not people:
-        empty = np.zeros((0, NUM_JOINTS, 3))
-        matrices = np.zeros((0, NUM_JOINTS, 3, 3))
-        return _Sight(view.camera, [], empty, take_apart(empty, matrices, None), empty, matrices)
-    joints, covariance, velocity, spread = (np.array([getattr(p, name) for p in people])
-                                            for name in ('joints', 'covariance', 'velocity',
-                                                         'velocity_covariance'))
-    parts = take_apart(joints, covariance, view.origin)
-    if stamp != view.stamp:
+def _sights(views, stamp):
+    """A _Sight for each view, and one of everybody together, with nobody behind them."""
+    kept = [[p for p in v.people
+             if np.isfinite(p.joints).all() and np.isfinite(p.covariance).all()] for v in views]
+    people = [p for some in kept for p in some]
+    count, shape = np.array([len(some) for some in kept], int), (len(people) + 1, NUM_JOINTS, 3)
+    joints, velocity = np.zeros(shape), np.zeros(shape)
+    covariance, spread, eye = np.empty(shape + (3,)), np.empty(shape + (3,)), np.eye(3)
+    covariance[-1], spread[-1] = eye, eye
+    for i, p in enumerate(people):
+        joints[i], covariance[i] = p.joints, p.covariance
+        velocity[i], spread[i] = p.velocity, p.velocity_covariance
+    origin = np.full((len(people) + 1, 3), np.nan)
+    seconds = np.zeros(len(people) + 1)
+    origin[:-1] = np.repeat([np.full(3, np.nan) if v.origin is None else v.origin for v in views],
+                            count, axis=0).reshape(-1, 3)
+    seconds[:-1] = np.repeat([stamp - v.stamp for v in views], count)
+    parts = take_apart(joints, covariance, origin)
+    if seconds.any():
         # what grows with time grows in each joint by itself
-        moved, grown, velocity, spread = carried(joints, covariance, velocity, spread,
-                                                 stamp - view.stamp)
+        joints, grown, velocity, spread = carried(joints, covariance, velocity, spread, seconds)
         parts = Parts(parts.ray, parts.scale, parts.own + grown - covariance)
-        joints = moved
     else:
         velocity, spread = known_velocity(velocity, spread)
-    return _Sight(view.camera, people, joints, parts, velocity, spread)
+    out, start = [], 0
+    for view, some in zip(views, kept):
+        one = slice(start, start + len(some))
+        out.append(_Sight(view.camera, some, joints[one], _rows(parts, one), velocity[one],
+                          spread[one], start))
+        start += len(some)
+    return out, _Sight('', people, joints, parts, velocity, spread)
 
 
 def _rows(parts, rows):

@@ -67,16 +67,17 @@ def take_apart(joints, covariance, origin):
     """Take covariances apart into scale and the rest.
 
     Args:
-        joints: (N, 17, 3) m; covariance: (N, 17, 3, 3) m^2; origin: (3,) m of the camera's
-            centre in the same frame, NaN or None where it is not known.
+        joints: (N, 17, 3) m; covariance: (N, 17, 3, 3) m^2; origin: (3,) or (N, 3) m of the
+            camera's centre in the same frame, NaN or None where it is not known.
     """
-    joints = np.asarray(joints, dtype=np.float64)
-    if origin is None or not np.isfinite(origin).all() or not len(joints):
-        return Parts(np.zeros(joints.shape), np.zeros(len(joints)),
-                     np.asarray(covariance, dtype=np.float64))
-    ray = joints - origin
+    joints, covariance = (np.asarray(a, dtype=np.float64) for a in (joints, covariance))
+    known = False if origin is None else np.isfinite(origin).all(-1)
+    if not np.any(known) or not len(joints):
+        return Parts(np.zeros(joints.shape), np.zeros(len(joints)), covariance)
+    known = np.broadcast_to(known, joints.shape[:1])
+    ray = np.where(known[:, None, None], joints - np.asarray(origin)[..., None, :], 0.0)
     weighed = (inverse(covariance) @ ray[..., None])[..., 0]
-    scale = _SHARE / np.maximum((ray * weighed).sum(-1), 1e-12).max(-1)
+    scale = np.where(known, _SHARE / np.maximum((ray * weighed).sum(-1), 1e-12).max(-1), 0.0)
     own = covariance - scale[:, None, None, None] * ray[..., :, None] * ray[..., None, :]
     return Parts(ray, scale, own)
 
@@ -97,7 +98,7 @@ def fuse(joints, parts, there):
 
     Args:
         joints: (C, N, 17, 3) m in one frame, at one time; whatever where not ``there``.
-        parts: list of C :class:`Parts` of N people each.
+        parts: list of C :class:`Parts` of N people each, or one of arrays (C, N, ...).
         there: (C, N) bool, which camera sees whom; each person at least by one.
 
     Returns:
@@ -106,9 +107,11 @@ def fuse(joints, parts, there):
     """
     c, n = there.shape
     count = there.sum(0)
-    ray = np.where(there[..., None, None], np.stack([p.ray for p in parts]), 0)
-    scale = np.stack([p.scale for p in parts])
-    own = np.where(there[..., None, None, None], np.stack([p.own for p in parts]), _EYE)
+    if not isinstance(parts, Parts):
+        parts = Parts(*(np.stack([getattr(p, name) for p in parts]) for name in (
+            'ray', 'scale', 'own')))
+    ray, scale = np.where(there[..., None, None], parts.ray, 0), parts.scale
+    own = np.where(there[..., None, None, None], parts.own, _EYE)
     x = np.where(there[..., None, None], joints, 0)
     information = (inverse(own) * _trust(ray, there)[..., None, None, None])
     spread = inverse(information.sum(0))
