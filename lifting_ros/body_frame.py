@@ -7,7 +7,7 @@ import numpy as np
 
 from .skeleton import HIPS, NECK, PELVIS, SHOULDERS
 
-_NEXT, _LAST = [1, 2, 0], [2, 0, 1]
+_NEXT, _LAST = np.array([1, 2, 0]), np.array([2, 0, 1])
 
 
 def body_rotation(joints):

@@ -6,6 +6,7 @@ from ..person import Source
 from ..skeleton import NUM_JOINTS
 
 AHEAD = 0.4           # s; an arrow ends where the joint would be then
+_NEXT, _LAST = np.array([1, 2, 0]), np.array([2, 0, 1])
 _LONGEST = 1.5        # m; an ellipsoid or arrow is never drawn larger
 
 
@@ -26,21 +27,33 @@ def trust(people):
 
 def quaternions(rotation):
     """(..., 4) unit quaternions x y z w of rotations (..., 3, 3)."""
-    r = np.asarray(rotation)
-    xx, yy, zz = r[..., 0, 0], r[..., 1, 1], r[..., 2, 2]
-    # squares of four times each component; the largest one is the safe divisor
-    squares = np.stack((1 + xx - yy - zz, 1 - xx + yy - zz, 1 - xx - yy + zz, 1 + xx + yy + zz),
-                       axis=-1)
-    a, b, c = (r[..., 2, 1] - r[..., 1, 2], r[..., 0, 2] - r[..., 2, 0],
-               r[..., 1, 0] - r[..., 0, 1])
-    d, e, f = (r[..., 1, 0] + r[..., 0, 1], r[..., 0, 2] + r[..., 2, 0],
-               r[..., 2, 1] + r[..., 1, 2])
-    sx, sy, sz, sw = np.moveaxis(squares, -1, 0)
-    rows = np.stack((np.stack((sx, d, e, a), -1), np.stack((d, sy, f, b), -1),
-                     np.stack((e, f, sz, c), -1), np.stack((a, b, c, sw), -1)), axis=-2)
-    best = squares.argmax(-1)[..., None, None]
-    row = np.take_along_axis(rows, best, axis=-2)[..., 0, :]
-    return row / np.linalg.norm(row, axis=-1, keepdims=True)
+    r = np.asarray(rotation, dtype=np.float64)
+    flat = r.reshape(*r.shape[:-2], 9)
+    # 4 q q^T, of which the row with the largest diagonal is the best conditioned
+    rows = (flat @ _QUATERNION).reshape(*r.shape[:-2], 4, 4)
+    rows[..., _EACH, _EACH] += 1
+    best = flat @ _DIAGONAL
+    row = np.take_along_axis(rows, best.argmax(-1)[..., None, None], axis=-2)[..., 0, :]
+    return row / np.sqrt((row * row).sum(-1, keepdims=True))
+
+
+def _quaternion():
+    """(9, 16) and (9, 4): the above as a linear map."""
+    out, at = np.zeros((9, 4, 4)), {n: i for i, n in enumerate(
+        ('xx', 'xy', 'xz', 'yx', 'yy', 'yz', 'zx', 'zy', 'zz'))}
+    for i in range(4):
+        for j, axis in enumerate(('xx', 'yy', 'zz')):
+            out[at[axis], i, i] = 1.0 if i in (j, 3) else -1.0
+    for i, j, plus, minus, sign in ((0, 1, 'yx', 'xy', 1), (0, 2, 'zx', 'xz', 1),
+                                    (1, 2, 'zy', 'yz', 1), (0, 3, 'zy', 'yz', -1),
+                                    (1, 3, 'xz', 'zx', -1), (2, 3, 'yx', 'xy', -1)):
+        out[at[plus], i, j] = out[at[plus], j, i] = 1
+        out[at[minus], i, j] = out[at[minus], j, i] = sign
+    return out.reshape(9, 16), np.ascontiguousarray(out[:, range(4), range(4)])
+
+
+_QUATERNION, _DIAGONAL = _quaternion()
+_EACH = np.arange(4)
 
 
 def ellipsoids(covariance, sigmas):
@@ -56,7 +69,9 @@ def ellipsoids(covariance, sigmas):
     covariance = np.asarray(covariance, dtype=np.float64)
     known = np.isfinite(covariance).all(axis=(-1, -2))
     values, vectors = np.linalg.eigh(np.where(known[..., None, None], covariance, 0.0))
-    vectors[..., 0] *= np.sign(np.linalg.det(vectors))[..., None]  # a rotation, no reflection
+    a, b, c = (vectors[..., i] for i in range(3))
+    size = (a[..., _NEXT] * b[..., _LAST] - a[..., _LAST] * b[..., _NEXT]) * c
+    vectors[..., 0] *= np.sign(size.sum(-1))[..., None]            # a rotation, no reflection
     size = np.clip(2 * sigmas * np.sqrt(np.maximum(values, 0)), 0.001, _LONGEST)
     q = quaternions(vectors)
     return np.where(known[..., None], size, np.nan), np.where(known[..., None], q, np.nan)
@@ -73,12 +88,15 @@ def arrows(joints, velocity):
     """
     shaft = AHEAD * np.asarray(velocity, dtype=np.float64)
     shaft = np.where(np.isfinite(shaft).all(-1, keepdims=True), shaft, 0.0)
-    length = np.linalg.norm(shaft, axis=-1, keepdims=True)
+    length = np.sqrt((shaft * shaft).sum(-1, keepdims=True))
     shaft = shaft * np.minimum(1.0, _LONGEST / np.maximum(length, 1e-9))
-    x, y, z = np.moveaxis(shaft, -1, 0)
-    none = np.zeros_like(x)
-    across = np.stack((y, -x, none), axis=-1)            # shaft x z
-    level = np.linalg.norm(across, axis=-1, keepdims=True) < 0.1 * length
-    across = np.where(level, np.stack((-z, none, x), axis=-1), across)
+    across, other = np.zeros(shaft.shape), np.zeros(shaft.shape)
+    across[..., 0], across[..., 1] = shaft[..., 1], -shaft[..., 0]         # shaft x z
+    other[..., 0], other[..., 2] = -shaft[..., 2], shaft[..., 0]
+    level = np.sqrt((across * across).sum(-1, keepdims=True)) < 0.1 * length
+    across = 0.12 * np.where(level, other, across)
     end, barb = joints + shaft, joints + 0.8 * shaft
-    return np.stack((joints, end, end, barb + 0.12 * across, end, barb - 0.12 * across), axis=-2)
+    out = np.empty((*shaft.shape[:-1], 6, 3))
+    out[..., 0, :], out[..., 1, :], out[..., 2, :], out[..., 4, :] = joints, end, end, end
+    out[..., 3, :], out[..., 5, :] = barb + across, barb - across
+    return out
