@@ -65,7 +65,7 @@ def _cycle(clip):
     return joints - [0, 0, joints[..., 2].min()]
 
 
-def _path(points, speed, pause, rate, frames):
+def path(points, speed, pause, rate, frames):
     """Places (F, 2) m and headings (F,) along points, at a speed, pausing at each (s)."""
     place, heading = [], []
     for a, b in zip(points[:-1], points[1:], strict=True):
@@ -91,7 +91,7 @@ def _path(points, speed, pause, rate, frames):
 def _person(cycles, rng, rate, points, speed, pause, frames):
     """Joints (F, 17, 3) m in the world of one who walks along points."""
     cycle = cycles[int(rng.integers(len(cycles)))]
-    place, heading = _path([np.asarray(p, float) for p in points], speed, pause, rate, frames)
+    place, heading = path([np.asarray(p, float) for p in points], speed, pause, rate, frames)
     moved = np.linalg.norm(np.diff(place, axis=0, prepend=place[:1]), axis=1)
     phase = np.cumsum(moved) / 1.2 * rate + rng.uniform(0, len(cycle))   # a walk is 1.2 m/s
     length = 2 * (len(cycle) - 1)

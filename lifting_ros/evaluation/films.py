@@ -50,14 +50,31 @@ def _played(captures, name, t, heading):
     return replace(pose, points={n: r @ (p - about) for n, p in pose.points.items()})
 
 
-def make(kind, out, mocap, seed=1, seconds=4.0):
+def _wander(rng, people, seconds, fps):
+    """Ways of people who go to and fro across the picture, each at a distance of its own:
+    clips, places (P, F, 2) m and headings (P, F).
+    """
+    from .crowds import path
+    lanes = rng.permutation(np.linspace(-0.8, 2.4, people)) + rng.uniform(-0.2, 0.2, people)
+    names = [('02_01', '02_02', 'hdm05')[i % 3] for i in range(people)]
+    ways = []
+    for i, lane in enumerate(lanes):
+        wide, side = min(0.45 * (4 + lane), 2.7), 1 - 2 * (i % 2)
+        points = [np.array([lane + rng.uniform(-0.2, 0.2),
+                            side * (-1) ** k * wide * rng.uniform(0.6, 1.0)]) for k in range(20)]
+        ways.append(path(points, rng.uniform(0.8, 1.4), rng.uniform(0, 0.4), fps,
+                         int(seconds * fps)))
+    return names, *(np.array(w) for w in zip(*ways, strict=True))
+
+
+def make(kind, out, mocap, seed=1, seconds=4.0, people=4, fps=FPS):
     """Write frames (NNNN.jpg) and truth.npz of a film into ``out``.
 
     Args:
-        kind: 'crossing' (three people, one behind the other), 'still' (one who stands), or a
-            clip's name.
+        kind: 'crossing' (three people, one behind the other, once), 'crowd' (``people`` go to
+            and fro, two of four dressed alike), 'still' (one who stands), or a clip's name.
         out: folder.
-        mocap: folder of the motion capture.
+        mocap: folder of the motion capture. people: of a crowd. fps: images/s.
     """
     import cv2
 
@@ -70,7 +87,7 @@ def make(kind, out, mocap, seed=1, seconds=4.0):
     studio = Studio(mocap, None, rng, held_out=True, textures=film.textures(rng))
     room, view = film.workshop(), film._camera(4.0)
     walkers = _CROSSING if kind == 'crossing' else (('02_01', (0.2, 0.3), (0.2, 0.3), 0.0),)
-    clip = kind not in ('crossing', 'still')
+    clip, crowd = kind not in ('crossing', 'crowd', 'still'), kind == 'crowd'
     if clip:
         at = np.flatnonzero(studio.captures.clip_names == kind)
         if not len(at):
@@ -78,18 +95,26 @@ def make(kind, out, mocap, seed=1, seconds=4.0):
         start = studio.captures.start
         seconds = min(seconds, (start[at[0] + 1] - start[at[0]] - 2) / studio.captures.fps)
         facing, which = rng.uniform(-np.pi, np.pi), int(rng.integers(3))
-    number = [which] if clip else range(len(walkers))
+    if crowd:
+        names, places, headings = _wander(np.random.default_rng([seed, 8]), people, seconds, fps)
+        steps = np.linalg.norm(np.diff(places, axis=1, prepend=places[:, :1]), axis=-1)
+        walked = np.cumsum(steps, 1) / 1.2          # s of a walk at 1.2 m/s
+    number = [which] if clip else range(people if crowd else len(walkers))
     bodies = [film.build(studio, i) for i in number]
     outfits = [film.worker(i) for i in number]
     style = Style((0.05, 0.0, 0.0), (0.2, 0.2), (0.5, 0.5), (0.1, 0.1))
     rows = []
-    for f in range(int(seconds * FPS)):
-        t = f / FPS
+    for f in range(int(seconds * fps)):
+        t = f / fps
         actors = []
         if clip:
             pose = _played(studio.captures, kind, t, facing)
             actors.append(studio.actor(rng, bodies[0], outfits[0], pose, style))
-        for i, (name, begin, end, late) in enumerate(() if clip else walkers):
+        for i, name in enumerate(names if crowd else ()):
+            actor = studio.actor(rng, bodies[i], outfits[i],
+                                 _walk(studio.captures, name, walked[i, f] + i), style)
+            actors.append(actor.moved(headings[i, f], places[i, f]))
+        for i, (name, begin, end, late) in enumerate(() if clip or crowd else walkers):
             begin, end = np.array(begin), np.array(end)
             moving = np.linalg.norm(end - begin) > 0
             share = np.clip((t - late) / (seconds - 0.8), 0, 1) if moving else 0.0
@@ -103,5 +128,5 @@ def make(kind, out, mocap, seed=1, seconds=4.0):
     joints, pixels, seen = (np.array(c) for c in zip(*rows, strict=True))
     np.savez_compressed(out / 'truth.npz', joints=joints.astype(np.float32),
                         keypoints=pixels.astype(np.float32), visible=seen, K=view.k,
-                        fps=np.float64(FPS), up=view.up, size=np.array(film.SIZE),
+                        fps=np.float64(fps), up=view.up, size=np.array(film.SIZE),
                         stature=np.array([b.stature for b in bodies]))

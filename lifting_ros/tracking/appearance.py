@@ -7,6 +7,8 @@ import numpy as np
 
 from ..skeleton import INDEX
 
+#: Numbers of an appearance: L* a* b* of the trunk, then of the thighs.
+NUM_LOOKS = 6
 _TRUNK = tuple(INDEX[n] for n in ('right_shoulder', 'left_shoulder', 'right_hip', 'left_hip'))
 _LEGS = tuple((INDEX[f'{s}_hip'], INDEX[f'{s}_knee']) for s in ('right', 'left'))
 _U, _V = (g.ravel() for g in np.meshgrid(np.linspace(0.15, 0.85, 6), np.linspace(0.1, 0.85, 7)))

@@ -6,7 +6,7 @@ from scipy.optimize import linear_sum_assignment
 from ..skeleton import PELVIS
 
 #: Seconds in which the error that stays becomes another one: people turn and are hidden.
-_DRIFT = 5.0
+DRIFT = 5.0
 #: m, the uncertainty of a root's place at which its cost begins at 0.
 _KNOWN = 0.1
 
@@ -22,9 +22,7 @@ def keypoint_distance(a, a_seen, a_size, b, b_seen, b_size):
         (N, M); NaN where fewer than three keypoints are shared.
     """
     both = a_seen[:, None] & b_seen[None]                                  # (N, M, J)
-    gap = a[:, None] - b[None]
-    gap = np.sqrt((gap * gap).sum(-1))
-    both &= np.isfinite(gap)
+    gap = np.linalg.norm(np.nan_to_num(a)[:, None] - np.nan_to_num(b)[None], axis=-1)
     count = both.sum(axis=-1)
     mean = np.where(both, gap, 0).sum(axis=-1) / np.maximum(count, 1)
     size = np.maximum((a_size[:, None] + b_size[None]) / 2, 1.0)
@@ -87,31 +85,32 @@ def place_cost(bank, fresh, gap, joints, covariance):
     """
     n = len(bank)
     root, own = bank.position[:, PELVIS].copy(), bank.own[:, PELVIS].copy()
-    stale = np.ones(n, bool)
-    stale[fresh] = False
-    stale = np.flatnonzero(stale)
+    stale = np.setdiff1d(np.arange(n), fresh)
     if len(stale):
         x, _, p = bank.carry(stale, gap[stale])
         root[stale], own[stale] = x[:, PELVIS], p[:, PELVIS]
     new, cov = joints[:, PELVIS], covariance[:, PELVIS]
     ray = root / np.maximum(np.linalg.norm(root, axis=-1, keepdims=True), 1e-9)   # (N, 3)
     line = ray[:, :, None] * ray[:, None, :]
-    old_along, old_across = _sigmas(bank.bias[:, PELVIS], line)
-    along, across = _sigmas(cov[None], line[:, None])                             # (N, M)
-    forgotten = (-np.expm1(-gap / _DRIFT))[:, None]
+    old_along, old_across = sigmas(bank.bias[:, PELVIS], line)
+    along, across = sigmas(cov[None], line[:, None])                             # (N, M)
+    forgotten = (-np.expm1(-gap / DRIFT))[:, None]
     total = own[:, None] + 1e-3 * np.eye(3)
     for old, now, part in ((old_along, along, line), (old_across, across, np.eye(3) - line)):
         old = old[:, None]
         drift = (old - now) ** 2 + (0.06 + 2 * forgotten) * old * now
         total = total + drift[..., None, None] * part.reshape(-1, 1, 3, 3)
-    square, det = _square(new[None] - root[:, None], total)
-    return 3.5 * np.log1p(square / 4) + 0.5 * np.log(det / _KNOWN ** 6)
+    square = mahalanobis(new[None] - root[:, None], total)
+    known = np.isfinite(square)
+    det = np.linalg.det(np.where(known[..., None, None], total, np.eye(3)))
+    cost = 3.5 * np.log1p(square / 4) + 0.5 * np.log(det / _KNOWN ** 6)
+    return np.where(known, cost, np.nan)
 
 
-def _sigmas(cov, line):
+def sigmas(cov, line):
     """Standard deviations along a ray and across it."""
     along = (cov * line).sum(axis=(-1, -2))
-    across = (cov[..., 0, 0] + cov[..., 1, 1] + cov[..., 2, 2] - along) / 2
+    across = (np.trace(cov, axis1=-2, axis2=-1) - along) / 2
     return np.sqrt(np.maximum(along, 0)), np.sqrt(np.maximum(across, 0))
 
 
@@ -146,22 +145,11 @@ def appearance_cost(known, new, sigma=9.0):
 
 def mahalanobis(gap, cov):
     """Squared Mahalanobis distances: (..., 3), (..., 3, 3) -> (...), NaN where not known."""
-    square, det = _square(gap, cov)
-    return np.where(np.isfinite(square) & np.isfinite(det), square, np.nan)
-
-
-def _square(gap, cov):
-    """Squared Mahalanobis distances (...) of gaps (..., 3), and determinants (...) of symmetric
-    covariances (..., 3, 3), by their minors; NaN where not known.
-    """
-    x, y, z = (gap[..., i] for i in range(3))
-    xx, xy, xz = (cov[..., 0, i] for i in range(3))
-    yy, yz, zz = cov[..., 1, 1], cov[..., 1, 2], cov[..., 2, 2]
-    a, b, c = yy * zz - yz * yz, xz * yz - xy * zz, xy * yz - xz * yy
-    det = xx * a + xy * b + xz * c
-    square = (a * x * x + (xx * zz - xz * xz) * y * y + (xx * yy - xy * xy) * z * z
-              + 2 * (b * x * y + c * x * z + (xy * xz - xx * yz) * y * z))
-    return square / det, det
+    known = np.isfinite(gap).all(axis=-1) & np.isfinite(cov).all(axis=(-1, -2))
+    cov = np.where(known[..., None, None], cov, np.eye(3))
+    gap = np.where(known[..., None], gap, 0.0)
+    d = (gap * np.linalg.solve(cov, gap[..., None])[..., 0]).sum(axis=-1)
+    return np.where(known, d, np.nan)
 
 
 def match(cost, limit):
@@ -178,6 +166,6 @@ def match(cost, limit):
     if cost.size == 0:
         return []
     gain = cost - np.broadcast_to(limit, cost.shape[:1])[:, None]
-    gain = np.where(gain < 0, gain, 0.0)      # 0 too where it is not known
+    gain = np.minimum(np.nan_to_num(gain, nan=0.0, posinf=0.0), 0)
     rows, columns = linear_sum_assignment(gain)
     return [(int(r), int(c)) for r, c in zip(rows, columns) if gain[r, c] < 0]

@@ -6,11 +6,12 @@ import numpy as np
 
 from ..person import Person, ScaleSource, Source
 from ..skeleton import NUM_JOINTS
-from . import association
+from . import association, reunion
+from .appearance import NUM_LOOKS
 from .filters import FilterBank, FilterOptions
 from .ids import IdSource
-from .small import median
 from .stature import bone_stature
+from .track import Track
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,11 @@ class TrackerOptions:
     keep: float = 4.0        # a person not seen for longer is forgotten, its name with it
     keep_left: float = 2.0   # the same for one who was leaving the image
     show_gap: float = 0.35   # a person not seen is still given out, as PREDICTED, for so long
-    max_cost: float = 20.0   # pairs that cost more do not match (association.py)
-    lost_cost: float = 20.0  # the same for those not seen lately: a stranger may stand there
+    max_cost: float = 12.0   # pairs that cost more do not match (association.py)
+    lost_cost: float = 6.0   # the same for who was not in the last image: others may come out
+    decide: float = 1.0      # for so long who comes into sight may still be taken for another
+    return_cost: float = 3.0   # he is new where everybody lost costs more (reunion.py)
+    glimpse: float = 0.3     # who is seen for less time keeps no name of somebody else
     seen: float = 0.15       # a keypoint above this confidence counts as seen
     max_step: float = 5.0    # time running on by more than this starts afresh
     confirm: float = 0.3     # who is less sure than this is given out when seen a second time
@@ -55,62 +59,6 @@ class Observation:
         return len(self.box)
 
 
-class _Track:
-    """One person over time."""
-
-    def __init__(self, name, stamp):
-        self.name, self.born, self.seen = name, stamp, stamp
-        self.lifted = None                  # stamp of the last position in metres
-        self.image_velocity = np.zeros(2)   # px/s
-        self.size = None                    # (2,) px of the box, smoothed
-        self.person = None
-        self.shown = False                  # given out before
-        self.leaving = False
-        self.stature, self.statures = np.nan, 0
-        self.appearance = None
-
-    def box_at(self, stamp):
-        """Where the person's box is expected, px.
-
-        It moves as the keypoints do in the mean. Its size follows slowly: one keypoint astray
-        would widen the next crop, and one unsure limb narrow it, and either feeds itself.
-        """
-        dt = min(stamp - self.seen, 0.5)
-        middle = (self.person.box[:2] + self.person.box[2:]) / 2 + self.image_velocity * dt
-        return np.concatenate((middle - self.size / 2, middle + self.size / 2))
-
-    def follow(self, box, keypoints, seen, stamp, image_size):
-        """Take the box (4,) and keypoints (17, 2) of a new image, before the person is set."""
-        size, dt = box[2:] - box[:2], stamp - self.seen
-        if self.person is None:
-            self.size = size
-        else:
-            self.size = self.size + (0.25 if dt < 0.25 else 1.0) * (size - self.size)
-            both = seen & np.isfinite(self.person.keypoints).all(axis=1)
-            if dt > 0 and both.sum() >= 4:
-                step = median((keypoints[both] - self.person.keypoints[both]).T)
-                self.image_velocity = 0.5 * self.image_velocity + 0.5 * step / dt
-        if image_size is not None:
-            edge = 0.02 * image_size[0]
-            self.leaving = bool(
-                (box[0] < edge and self.image_velocity[0] < 0)
-                or (box[2] > image_size[0] - edge and self.image_velocity[0] > 0))
-
-    def learn(self, stature, appearance):
-        """Take this image's stature (m) and appearance (D,), unknown parts NaN."""
-        if np.isfinite(stature):
-            self.statures += 1
-            rate = max(1 / self.statures, 0.03)
-            old = stature if self.statures == 1 else self.stature
-            self.stature = old + rate * (stature - old)
-        if appearance is not None:
-            old = appearance if self.appearance is None else self.appearance
-            mixed = np.where(np.isfinite(old) & np.isfinite(appearance),
-                             0.9 * old + 0.1 * appearance, np.where(np.isfinite(old), old,
-                                                                    appearance))
-            self.appearance = mixed
-
-
 class Tracker:
     """Keeps names and velocities of people from image to image. Stamps are in seconds."""
 
@@ -124,16 +72,19 @@ class Tracker:
         self._ids = ids or IdSource()
         self._tracks = []          # those with filters first, in the order of the bank
         self._bank = FilterBank(self.options.filter)
-        self._stamp = None
+        self._stamp = self._before = None
 
     def reset(self):
         """Forget everybody. Names given before are not given again."""
-        self._tracks, self._stamp = [], None
+        self._tracks, self._stamp, self._before = [], None, None
         self._bank = FilterBank(self.options.filter)
 
     def turn(self, rotation, translation):
         """Express where people are in another frame: x_new = R x_old + t, (3, 3) and (3,) m."""
         self._bank.turn(rotation, translation)
+        for track in self._tracks:
+            if track.sight is not None:
+                track.sight.turn(rotation, translation)
 
     def expected_boxes(self, stamp):
         """(T, 4) px: where the people seen lately should be at ``stamp``."""
@@ -154,13 +105,15 @@ class Tracker:
         """
         if self._stamp is not None and not 0 < stamp - self._stamp <= self.options.max_step:
             self.reset()
-        last, self._stamp = self._stamp, stamp
+        last, self._before, self._stamp = self._stamp, self._stamp, stamp
         self._forget(stamp)
         tracks, o = self._tracks, observation
         fresh = np.array([t.lifted is not None and t.lifted == last for t in tracks], bool)
         fresh = np.flatnonzero(fresh[:len(self._bank)])
         if len(fresh):
             self._bank.predict(fresh, stamp - last)
+            for row in fresh:
+                tracks[row].at = stamp
         pairs = self._associate(o, stamp, fresh)
         taken = {column for _, column in pairs}
         known = np.isfinite(o.joints).all(axis=(1, 2)) & np.isfinite(o.covariance).all(
@@ -169,7 +122,7 @@ class Tracker:
                       set(fresh.tolist()))
         now = {tracks[row]: column for row, column in pairs}
         new = [c for c in range(len(o)) if c not in taken]
-        now |= {_Track(self._ids.new(), stamp): c for c in new}
+        now |= {Track(self._ids, stamp): c for c in new}
         first = [t for t in now if t not in tracks[:len(self._bank)] and known[now[t]]]
         rest = [t for t in [*tracks[len(self._bank):], *now]
                 if t not in first and t not in tracks[:len(self._bank)]]
@@ -177,20 +130,87 @@ class Tracker:
             columns = [now[t] for t in first]
             self._bank.add(o.joints[columns], o.covariance[columns])
             for track in first:
-                track.lifted = stamp
+                track.lifted = track.at = stamp
         self._tracks = [*tracks[:len(self._bank) - len(first)], *first, *dict.fromkeys(rest)]
+        stature = bone_stature(o.joints)
+        for track, column in now.items():
+            self._see(track, o, column, stature[column], stamp)
+        self._reunite(stamp)
         return self._people(o, now, stamp)
 
+    def _near(self, stamp):
+        """For how long (s) people count as seen just now."""
+        step = 0.0 if self._before is None else stamp - self._before
+        return max(self.options.show_gap, 1.5 * step)
+
     def _forget(self, stamp):
+        near, options = self._near(stamp), self.options
+        for t in list(self._tracks):
+            if not t.settled and stamp - t.seen > near and (
+                    t.memory is None or t.seen - t.born >= options.glimpse):
+                self._settle(t)
+        claimed = self._claimed()
+
         def stays(t):
+            if t in claimed:
+                return True
+            if t.memory is not None and stamp - t.seen > near:
+                return False
             # who was seen for an instant is not waited for as who was seen for long
-            longest = self.options.keep_left if t.leaving else self.options.keep
+            longest = options.keep_left if t.leaving else options.keep
             life = t.seen - t.born if t.shown else 0.0
             return stamp - t.seen <= min(longest, 0.4 + 2 * life)
-        keep = np.array([stays(t) for t in self._tracks], bool)
+        self._keep([stays(t) for t in self._tracks])
+
+    def _keep(self, keep):
+        keep = np.array(keep, bool)
         if not keep.all():
             self._bank.keep(np.flatnonzero(keep[:len(self._bank)]))
             self._tracks = [t for t, k in zip(self._tracks, keep) if k]
+
+    def _claimed(self):
+        """Those lost whose names are borne by others for the time being."""
+        return {t.memory for t in self._tracks if t.memory is not None}
+
+    def _settle(self, track):
+        memory = track.memory
+        track.settle()
+        if memory is not None:
+            self._keep([t is not memory for t in self._tracks])
+
+    def _reunite(self, stamp):
+        """Who came into sight lately: is it somebody who was lost?"""
+        options = self.options
+        sights = reunion.Sight.of(self._bank, stamp) if len(self._bank) else ()
+        for track, sight in zip(self._tracks, sights):
+            if track.lifted == stamp and sight.replaces(track.sight):
+                track.sight = sight
+        for track in list(self._tracks):
+            if not track.settled and stamp - track.born > options.decide:
+                self._settle(track)
+        here = self._tracks[:len(self._bank)]
+        new = [t for t in here if not t.settled]
+        old = [t for t in here if t.settled and stamp - t.seen > 0.15]
+        for track in new:
+            if track.memory not in old:
+                track.memory = None
+        if not new or not old:
+            return
+        cost = reunion.cost([t.sight for t in old], [t.sight for t in new])
+        cost += association.stature_cost(
+            np.array([t.stature for t in old]), np.array([t.statures for t in old]),
+            np.array([t.stature for t in new]))
+        if options.appearance:
+            cost += options.appearance * reunion.clothes_cost(_looks(old), _looks(new))
+        for a, lost in enumerate(old):
+            for b, track in enumerate(new):
+                if track.born < lost.seen:     # they were seen at once
+                    cost[a, b] = np.nan
+                elif track.memory is lost:
+                    cost[a, b] -= 1.0
+        pairs = {b: a for a, b in association.match(cost, options.return_cost)}
+        for b, track in enumerate(new):
+            track.memory = old[pairs[b]] if b in pairs else None
 
     def _associate(self, o, stamp, fresh):
         tracks = self._tracks
@@ -207,20 +227,24 @@ class Tracker:
         place = np.full((len(tracks), len(o)), np.nan)
         n = len(self._bank)
         if n:
-            gap = np.array([stamp - t.lifted for t in tracks[:n]])
+            gap = np.array([stamp - t.at for t in tracks[:n]])
             place[:n] = association.place_cost(self._bank, fresh, gap, o.joints, o.covariance)
         cost = association.combine(image, place, away, self.options.max_cost)
-        # who was seen just now is likelier to be seen again than who is hidden
-        lately = np.clip((away - 0.1) / 0.4, 0, 1)
-        limit = (1 - lately) * self.options.max_cost + lately * self.options.lost_cost
+        # who is lost, and whoever comes into sight, wait for _reunite
+        claimed, lost = self._claimed(), away > self._near(stamp)
+        lost[n:] = False
+        cost[lost[:, None] & np.isfinite(place)] = np.nan
+        cost[[t in claimed for t in tracks]] = np.nan
+        # who was not seen for an image may be hidden, and somebody else come out there
+        step = stamp - (self._before if self._before is not None else stamp)
+        limit = np.where(away > 1.5 * step, self.options.lost_cost, self.options.max_cost)
+        limit[n:] = self.options.max_cost
         cost = cost + association.stature_cost(
             np.array([t.stature for t in tracks]), np.array([t.statures for t in tracks]),
             bone_stature(o.joints))
         if o.appearance is not None and self.options.appearance:
-            unknown = np.full(o.appearance.shape[1], np.nan)
-            looks = np.array([unknown if t.appearance is None else t.appearance for t in tracks])
-            cost = cost + self.options.appearance * association.appearance_cost(looks,
-                                                                                o.appearance)
+            cost = cost + self.options.appearance * association.appearance_cost(
+                _looks(tracks), o.appearance)
         return association.match(cost, limit)
 
     def _measure(self, o, pairs, stamp, fresh):
@@ -228,23 +252,25 @@ class Tracker:
         if not pairs:
             return
         rows, columns = (np.array(x) for x in zip(*pairs, strict=True))
-        gap = np.array([stamp - self._tracks[r].lifted for r in rows])
+        gap = np.array([stamp - self._tracks[r].at for r in rows])
+        since = np.array([stamp - self._tracks[r].lifted for r in rows])
         back = np.array([r not in fresh for r in rows])
         if back.any():
             self._bank.resume(rows[back], gap[back])
-        self._bank.update(rows, o.joints[columns], o.covariance[columns], gap)
+        self._bank.update(rows, o.joints[columns], o.covariance[columns], since)
         for row in rows:
-            self._tracks[row].lifted = stamp
+            self._tracks[row].lifted = self._tracks[row].at = stamp
 
     def _people(self, o, now, stamp):
         """Everybody who is given out: those of ``now`` (track -> column), then those lost."""
         options, bank, n = self.options, self._bank, len(self._bank)
-        stature = bone_stature(o.joints)
         velocity_covariance = bank.velocity_covariance() if n else None
         gap = np.array([stamp - t.lifted for t in self._tracks[:n]])
         stale = np.flatnonzero((gap > 0) & (gap <= options.show_gap))
+        claimed = self._claimed()
         if len(stale):
-            carried = dict(zip(stale.tolist(), zip(*bank.carry(stale, gap[stale]),
+            ahead = np.array([stamp - self._tracks[row].at for row in stale])
+            carried = dict(zip(stale.tolist(), zip(*bank.carry(stale, ahead), ahead,
                                                    strict=True), strict=True))
         people, lost = [], []
         for row, track in enumerate(self._tracks):
@@ -254,11 +280,10 @@ class Tracker:
                 state = (bank.position[row], bank.bias[row] + bank.own[row], bank.velocity[row],
                          velocity_covariance[row])
             elif row < n and gap[row] <= options.show_gap:
-                x, v, own = carried[row]
-                grown = (own - bank.own[row]) / gap[row] ** 2
+                x, v, own, ahead = carried[row]
+                grown = (own - bank.own[row]) / max(ahead, 1e-3) ** 2
                 state = x, bank.bias[row] + own, v, velocity_covariance[row] + grown
             if column is not None:
-                self._see(track, o, column, stature[column], stamp)
                 person = self._seen(track, o, column, stamp)
                 if state is not None:
                     _set(person, state)
@@ -268,7 +293,8 @@ class Tracker:
                 if track.shown or person.confidence >= options.confirm or track.born < stamp:
                     track.shown = True
                     people.append(person)
-            elif state is not None and track.shown and stamp - track.seen <= options.show_gap:
+            elif (state is not None and track.shown and track not in claimed
+                    and stamp - track.seen <= options.show_gap):
                 lost.append(self._predicted(track, state, stamp))
         return people + lost
 
@@ -288,7 +314,7 @@ class Tracker:
             joints=o.joints[i], covariance=o.covariance[i],
             source=o.source[i], scale_source=ScaleSource(int(o.scale_source[i])),
             log_likelihood=float(o.log_likelihood[i]),
-            age=stamp - track.born, matched=True, occluded=bool(hidden >= NUM_JOINTS // 3))
+            age=stamp - track.since, matched=True, occluded=bool(hidden >= NUM_JOINTS // 3))
 
     def _predicted(self, track, state, stamp):
         """The person as the filters carry it on, while it is not seen."""
@@ -296,10 +322,16 @@ class Tracker:
         person = Person(
             id=track.name, confidence=track.person.confidence * fade, box=track.box_at(stamp),
             source=np.full(NUM_JOINTS, Source.PREDICTED, dtype=np.uint8),
-            scale_source=track.person.scale_source, age=stamp - track.born, matched=False,
+            scale_source=track.person.scale_source, age=stamp - track.since, matched=False,
             occluded=True)
         _set(person, state)
         return person
+
+
+def _looks(tracks):
+    """(T, 6) as of tracking.appearance, NaN where not known."""
+    unknown = np.full(NUM_LOOKS, np.nan)
+    return np.array([unknown if t.appearance is None else t.appearance for t in tracks])
 
 
 def _set(person, state):

@@ -1,0 +1,103 @@
+"""What is known of one person from image to image, besides the filters."""
+
+import numpy as np
+
+from .small import median
+
+
+class Track:
+    """One person over time, or a stretch of sight that may be somebody's who was lost.
+
+    Attributes:
+        born, seen: stamps of the first and of the last sight. lifted: stamp of the last position
+        in metres, None before. at: stamp of the filters' state. sight: the pelvis when it was
+        last seen clearly (reunion.Sight), or None. memory: the lost track that this one is taken
+        for, or None. settled: whether that is decided.
+    """
+
+    def __init__(self, ids, stamp):
+        """Start at ``stamp``; ``ids``: where a name is from, once one is needed."""
+        self._ids, self._own = ids, None
+        self.born, self.seen = stamp, stamp
+        self.lifted = self.at = self.sight = None
+        self.memory, self.settled = None, False
+        self.image_velocity = np.zeros(2)   # px/s
+        self.size = None                    # (2,) px of the box, smoothed
+        self.person = None
+        self.shown = False                  # given out before
+        self.leaving = False
+        self.stature, self.statures = np.nan, 0
+        self.appearance = None
+
+    @property
+    def name(self):
+        """Id of the person."""
+        if self.memory is not None:
+            return self.memory.name
+        if self._own is None:
+            self._own = self._ids.new()
+        return self._own
+
+    @property
+    def since(self):
+        """Stamp at which the person was first seen."""
+        return self.born if self.memory is None else self.memory.since
+
+    def settle(self):
+        """Be for good who it is taken for."""
+        self.settled, old, self.memory = True, self.memory, None
+        if old is None:
+            return
+        self._own, self.born = old.name, old.since
+        both = self.statures + old.statures
+        if old.statures and self.statures:
+            self.stature += old.statures / both * (old.stature - self.stature)
+        elif old.statures:
+            self.stature = old.stature
+        self.statures = both
+        if self.appearance is None or old.appearance is None:
+            self.appearance = old.appearance if self.appearance is None else self.appearance
+        else:
+            self.appearance = np.where(np.isfinite(self.appearance), self.appearance,
+                                       old.appearance)
+
+    def box_at(self, stamp):
+        """Where the person's box is expected, px.
+
+        It moves as the keypoints do in the mean. Its size follows slowly: one keypoint astray
+        would widen the next crop, and one unsure limb narrow it, and either feeds itself.
+        """
+        dt = min(stamp - self.seen, 0.5)
+        middle = (self.person.box[:2] + self.person.box[2:]) / 2 + self.image_velocity * dt
+        return np.concatenate((middle - self.size / 2, middle + self.size / 2))
+
+    def follow(self, box, keypoints, seen, stamp, image_size):
+        """Take the box (4,) and keypoints (17, 2) of a new image, before the person is set."""
+        size, dt = box[2:] - box[:2], stamp - self.seen
+        if self.person is None:
+            self.size = size
+        else:
+            self.size = self.size + (0.25 if dt < 0.25 else 1.0) * (size - self.size)
+            both = seen & np.isfinite(self.person.keypoints).all(axis=1)
+            if dt > 0 and both.sum() >= 4:
+                step = median((keypoints[both] - self.person.keypoints[both]).T)
+                self.image_velocity = 0.5 * self.image_velocity + 0.5 * step / dt
+        if image_size is not None:
+            edge = 0.02 * image_size[0]
+            self.leaving = bool(
+                (box[0] < edge and self.image_velocity[0] < 0)
+                or (box[2] > image_size[0] - edge and self.image_velocity[0] > 0))
+
+    def learn(self, stature, appearance):
+        """Take this image's stature (m) and appearance (D,), unknown parts NaN."""
+        if np.isfinite(stature):
+            self.statures += 1
+            rate = max(1 / self.statures, 0.03)
+            old = stature if self.statures == 1 else self.stature
+            self.stature = old + rate * (stature - old)
+        if appearance is not None:
+            old = appearance if self.appearance is None else self.appearance
+            mixed = np.where(np.isfinite(old) & np.isfinite(appearance),
+                             0.9 * old + 0.1 * appearance, np.where(np.isfinite(old), old,
+                                                                    appearance))
+            self.appearance = mixed
