@@ -155,8 +155,8 @@ class Bodies:
 
     def _publish_3d(self, header, placed, now, twists, body_frames):
         joints = np.array([person.joints for _, person in placed], dtype=np.float64)
-        # limbs do not grow: once known, lengths are looked at now and then
-        if any(body.curious() for body, _ in placed):
+        # limbs do not grow: once known, lengths are looked at now and then, everybody is asked
+        if any([body.curious() for body, _ in placed]):
             for (body, person), dims in zip(placed, kinematics.measure(joints)):
                 if np.isfinite(dims).all():
                     body.know(dims, person.matched, now)

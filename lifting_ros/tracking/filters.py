@@ -149,8 +149,8 @@ class FilterBank:
 
     def _all(self, rows):
         """The rows, or a slice where they are everybody: arrays are then not copied."""
-        n = len(self)
-        return slice(None) if len(rows) == n and (np.asarray(rows) == np.arange(n)).all() else rows
+        everybody = len(rows) == len(self) and list(rows) == list(range(len(rows)))
+        return slice(None) if everybody else rows
 
     def _parts(self, position, covariance, noise):
         """W and B of measurements, the people's ``noise`` (K, 2) over the usual."""
