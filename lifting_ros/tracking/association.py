@@ -22,7 +22,9 @@ def keypoint_distance(a, a_seen, a_size, b, b_seen, b_size):
         (N, M); NaN where fewer than three keypoints are shared.
     """
     both = a_seen[:, None] & b_seen[None]                                  # (N, M, J)
-    gap = np.linalg.norm(np.nan_to_num(a)[:, None] - np.nan_to_num(b)[None], axis=-1)
+    gap = a[:, None] - b[None]
+    gap = np.sqrt((gap * gap).sum(-1))
+    both &= np.isfinite(gap)
     count = both.sum(axis=-1)
     mean = np.where(both, gap, 0).sum(axis=-1) / np.maximum(count, 1)
     size = np.maximum((a_size[:, None] + b_size[None]) / 2, 1.0)
@@ -85,7 +87,9 @@ def place_cost(bank, fresh, gap, joints, covariance):
     """
     n = len(bank)
     root, own = bank.position[:, PELVIS].copy(), bank.own[:, PELVIS].copy()
-    stale = np.setdiff1d(np.arange(n), fresh)
+    stale = np.ones(n, bool)
+    stale[fresh] = False
+    stale = np.flatnonzero(stale)
     if len(stale):
         x, _, p = bank.carry(stale, gap[stale])
         root[stale], own[stale] = x[:, PELVIS], p[:, PELVIS]
@@ -100,17 +104,14 @@ def place_cost(bank, fresh, gap, joints, covariance):
         old = old[:, None]
         drift = (old - now) ** 2 + (0.06 + 2 * forgotten) * old * now
         total = total + drift[..., None, None] * part.reshape(-1, 1, 3, 3)
-    square = mahalanobis(new[None] - root[:, None], total)
-    known = np.isfinite(square)
-    det = np.linalg.det(np.where(known[..., None, None], total, np.eye(3)))
-    cost = 3.5 * np.log1p(square / 4) + 0.5 * np.log(det / _KNOWN ** 6)
-    return np.where(known, cost, np.nan)
+    square, det = _square(new[None] - root[:, None], total)
+    return 3.5 * np.log1p(square / 4) + 0.5 * np.log(det / _KNOWN ** 6)
 
 
 def sigmas(cov, line):
     """Standard deviations along a ray and across it."""
     along = (cov * line).sum(axis=(-1, -2))
-    across = (np.trace(cov, axis1=-2, axis2=-1) - along) / 2
+    across = (cov[..., 0, 0] + cov[..., 1, 1] + cov[..., 2, 2] - along) / 2
     return np.sqrt(np.maximum(along, 0)), np.sqrt(np.maximum(across, 0))
 
 
@@ -145,11 +146,22 @@ def appearance_cost(known, new, sigma=9.0):
 
 def mahalanobis(gap, cov):
     """Squared Mahalanobis distances: (..., 3), (..., 3, 3) -> (...), NaN where not known."""
-    known = np.isfinite(gap).all(axis=-1) & np.isfinite(cov).all(axis=(-1, -2))
-    cov = np.where(known[..., None, None], cov, np.eye(3))
-    gap = np.where(known[..., None], gap, 0.0)
-    d = (gap * np.linalg.solve(cov, gap[..., None])[..., 0]).sum(axis=-1)
-    return np.where(known, d, np.nan)
+    square, det = _square(gap, cov)
+    return np.where(np.isfinite(square) & np.isfinite(det), square, np.nan)
+
+
+def _square(gap, cov):
+    """Squared Mahalanobis distances (...) of gaps (..., 3), and determinants (...) of symmetric
+    covariances (..., 3, 3), by their minors; NaN where not known.
+    """
+    x, y, z = (gap[..., i] for i in range(3))
+    xx, xy, xz = (cov[..., 0, i] for i in range(3))
+    yy, yz, zz = cov[..., 1, 1], cov[..., 1, 2], cov[..., 2, 2]
+    a, b, c = yy * zz - yz * yz, xz * yz - xy * zz, xy * yz - xz * yy
+    det = xx * a + xy * b + xz * c
+    square = (a * x * x + (xx * zz - xz * xz) * y * y + (xx * yy - xy * xy) * z * z
+              + 2 * (b * x * y + c * x * z + (xy * xz - xx * yz) * y * z))
+    return square / det, det
 
 
 def match(cost, limit):
@@ -166,6 +178,6 @@ def match(cost, limit):
     if cost.size == 0:
         return []
     gain = cost - np.broadcast_to(limit, cost.shape[:1])[:, None]
-    gain = np.minimum(np.nan_to_num(gain, nan=0.0, posinf=0.0), 0)
+    gain = np.where(gain < 0, gain, 0.0)      # 0 too where it is not known
     rows, columns = linear_sum_assignment(gain)
     return [(int(r), int(c)) for r, c in zip(rows, columns) if gain[r, c] < 0]
