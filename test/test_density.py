@@ -2,14 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 
 from lifting_ros.lifting.density import RayDensity, features, view_frame
 from lifting_ros.lifting.proposal import Proposal, translation
 from lifting_ros.prior import PosePrior, WeightsError
 from lifting_ros.prior.fit import turn
 from lifting_ros.skeleton import MIRROR
-
-torch = pytest.importorskip('torch')
 
 
 @pytest.fixture(scope='module')

@@ -53,8 +53,6 @@ def file(model, tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def onnx_run():
-    pytest.importorskip('onnx')
-    pytest.importorskip('onnxruntime')
     from lifting_ros.network.export import OnnxRunner
     return lambda graph: OnnxRunner(to_onnx(graph), 1)
 
@@ -118,9 +116,6 @@ def test_torchscript_is_the_network(model, tmp_path):
                                         ('onnx', 'crops')])
 def test_command_writes_a_file_that_runs(file, tmp_path, capsys, form, part):
     out = tmp_path / 'network.bin'
-    if form == 'onnx':
-        pytest.importorskip('onnx')
-        pytest.importorskip('onnxruntime')
     assert main(['export', '--format', form, '--part', part, '--weights', str(file),
                  '--out', str(out)]) == 0
     said = capsys.readouterr().out

@@ -2,13 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 
 from lifting_ros.camera import Camera
 from lifting_ros.prior import PosePrior
 from lifting_ros.skeleton import MIRROR
-
-torch = pytest.importorskip('torch')
-from lifting_ros.training import martinez as m  # noqa: E402
+from lifting_ros.training import martinez as m
 
 
 @pytest.fixture(scope='module')

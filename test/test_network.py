@@ -200,8 +200,6 @@ def test_keypoints_are_in_pixels_of_the_image():
 
 @pytest.mark.parametrize('people', [1, 3])
 def test_onnx_says_what_torch_says(people):
-    pytest.importorskip('onnx')
-    pytest.importorskip('onnxruntime')
     rng = np.random.default_rng(6)
     image = cv2.GaussianBlur(rng.integers(0, 255, (300, 400, 3), dtype=np.uint8), (0, 0), 5)
     boxes = np.array([[100.0, 50, 220, 280], [10, 10, 90, 200], [300, 100, 380, 290]])[:people]
@@ -216,7 +214,8 @@ def test_onnx_says_what_torch_says(people):
 
 def test_rebuilt_movenet_is_the_published_one(shared):
     """The float network and the int8 peer agree on a picture of somebody at work."""
-    pytest.importorskip('ai_edge_litert')
+    pytest.importorskip('ai_edge_litert', reason='the peer is not installed: '
+                        'ai-edge-litert of requirements.lock')
     from lifting_ros.evaluation.peers import MoveNet, MoveNetInt8
     data = shared / 'data'
     image = cv2.imread(str(next((data / 'photos' / 'work').glob('kitchen_cook*'))))

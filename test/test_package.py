@@ -20,7 +20,7 @@ PYTHON = f'lib/python{sys.version_info.major}.{sys.version_info.minor}/site-pack
 def run(code, path, cwd, **env):
     """Run Python code with a PYTHONPATH; return what it prints."""
     done = subprocess.run([sys.executable, '-c', code], cwd=cwd, capture_output=True, text=True,
-                          timeout=120, env={**os.environ, 'PYTHONPATH': str(path), **env})
+                          timeout=600, env={**os.environ, 'PYTHONPATH': str(path), **env})
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -28,7 +28,7 @@ def run(code, path, cwd, **env):
 @pytest.fixture(scope='module')
 def prefix():
     """Where colcon installed this package."""
-    ament = pytest.importorskip('ament_index_python.packages')
+    ament = pytest.importorskip('ament_index_python.packages', reason='needs ROS 2')
     try:
         return pathlib.Path(ament.get_package_prefix('lifting_ros'))
     except LookupError:
@@ -85,7 +85,6 @@ def test_prior_and_lifting_need_no_torch(tmp_path):
 
 
 def test_installed_by_pip_it_runs_without_ros(tmp_path):
-    pytest.importorskip('setuptools')
     source, target = tmp_path / 'source', tmp_path / 'target'
     source.mkdir()
     for name in ('lifting_ros', 'setup.py', 'setup.cfg', 'pyproject.toml', 'MANIFEST.in',
@@ -96,10 +95,10 @@ def test_installed_by_pip_it_runs_without_ros(tmp_path):
     env = {k: v for k, v in os.environ.items() if k != 'PYTHONPATH'}
     done = subprocess.run([sys.executable, '-m', 'pip', 'install', '--no-deps', '--no-index',
                            '--no-build-isolation', '--target', target, source],
-                          capture_output=True, text=True, timeout=240, env=env)
+                          capture_output=True, text=True, timeout=600, env=env)
     assert done.returncode == 0, done.stderr
     assert (target / 'bin' / 'lifting-ros').is_file()
-    cv2 = pytest.importorskip('cv2')
+    import cv2
     import numpy as np
 
     cv2.imwrite(str(tmp_path / 'photo.jpg'), np.full((240, 320, 3), 90, np.uint8))

@@ -11,7 +11,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 def test_the_yaml_file_is_the_table():
-    yaml = pytest.importorskip('yaml')
+    yaml = pytest.importorskip('yaml', reason='PyYAML comes with ROS 2')
     text = (ROOT / 'config' / 'pose.yaml').read_text()
     assert text == parameters.yaml_text(), 'run: python -m lifting_ros.ros.parameters --write .'
     values = yaml.safe_load(text)['/**']['ros__parameters']

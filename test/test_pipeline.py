@@ -5,8 +5,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-pytest.importorskip('torch', reason='the pipeline needs torch')
-
 from lifting_ros.camera import Camera
 from lifting_ros.person import Person, ScaleSource, Source
 from lifting_ros.pipeline import Pipeline, PipelineOptions, keypoint_boxes

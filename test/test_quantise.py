@@ -2,16 +2,14 @@
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 import torch
 
-onnx = pytest.importorskip('onnx')
-pytest.importorskip('onnxruntime.quantization', exc_type=ImportError)
-
-from lifting_ros.cli import main  # noqa: E402
-from lifting_ros.network import quantise, weights  # noqa: E402
-from lifting_ros.network.export import OnnxRunner, crop_side, fold_padding, to_onnx  # noqa: E402
-from lifting_ros.network.trunk import Trunk  # noqa: E402
+from lifting_ros.cli import main
+from lifting_ros.network import quantise, weights
+from lifting_ros.network.export import OnnxRunner, crop_side, fold_padding, to_onnx
+from lifting_ros.network.trunk import Trunk
 
 SIDE = 64
 

@@ -8,6 +8,7 @@ import types
 import ros_support  # noqa: F401
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -331,12 +332,11 @@ def test_compressed_pictures(rng, suffix, form):
 
 
 def test_a_compressed_picture_is_not_turned_by_its_exif_data(rng):
-    image = pytest.importorskip('PIL.Image')
     pixels = rng.integers(0, 256, (40, 60, 3), np.uint8)
-    exif = image.Exif()
+    exif = PIL.Image.Exif()
     exif[0x0112] = 6  # to be shown turned by 90 degrees: the calibration knows nothing of that
     out = io.BytesIO()
-    image.fromarray(pixels).save(out, 'JPEG', exif=exif, quality=95)
+    PIL.Image.fromarray(pixels).save(out, 'JPEG', exif=exif, quality=95)
     assert inputs.picture(CompressedImage(format='jpeg', data=out.getvalue())).shape == (40, 60, 3)
 
 

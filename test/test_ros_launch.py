@@ -12,6 +12,7 @@ import types
 
 import pytest
 import ros_support  # noqa: F401
+import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HAS_LAUNCH = importlib.util.find_spec('launch_ros') is not None
@@ -150,7 +151,6 @@ def test_fuse_launch_starts_fuse_and_separation_where_it_is_asked_for(monkeypatc
 
 
 def test_rviz_shows_the_node_s_topics():
-    yaml = pytest.importorskip('yaml')
     config = yaml.safe_load((ROOT / 'config' / 'pose.rviz').read_text())
     displays = config['Visualization Manager']['Displays']
     topics = {d['Class'].split('/')[1]: d['Topic']['Value'] for d in displays if 'Topic' in d}

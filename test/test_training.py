@@ -284,5 +284,6 @@ def test_a_users_own_people_are_mixed_in(tmp_path):
     assert (trust[:17] == 1).all() and people.extras.shape == (4, 2)
     mix = Mixture({'lspet': [(_person(rng), np.ones(21))],
                    'coco_json': [(people, trust)]}, [], 8, seed=0, how=QUIET)
-    assert mix.share.tolist() == pytest.approx([0.5, 0.5])
+    shares = np.array([mixture.SHARES['lspet'], mixture.SHARES['coco_json']])
+    assert mix.share.tolist() == pytest.approx((shares / shares.sum()).tolist())
     assert mix(0, 64)['image'].shape == (8, 3, 64, 64)

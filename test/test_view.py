@@ -144,7 +144,7 @@ def drawn(tmp_path_factory):
     (folder / 'harness.js').write_text(_HARNESS)
     look = {'yaw': 0.7, 'pitch': 0.25, 'distance': 6.0, 'target': [4.0, -0.2, 0.1]}
     done = subprocess.run([NODE, folder / 'harness.js', page, json.dumps(look)],
-                          capture_output=True, text=True, timeout=120)
+                          capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout), data_of(page.read_text()), look
 
