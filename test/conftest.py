@@ -21,3 +21,12 @@ def shared():
 def rng():
     """A seeded generator."""
     return np.random.default_rng(7)
+
+
+@pytest.fixture
+def graph(tmp_path):
+    """A node of the test's own and the processes it starts, in a ROS domain of their own."""
+    from ros_support import Graph  # here: it skips where there is no ROS
+    g = Graph(tmp_path)
+    yield g
+    g.close()

@@ -19,6 +19,7 @@ from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 LIMIT = 240.0  # s; a test that hangs ends here, however busy the machine is
+LONG = 600.0   # s; the same where a process loads the real weights or lasts itself
 _domains = itertools.count(os.getpid())
 _held = {}     # domain -> its open lock file
 
@@ -75,7 +76,7 @@ class Graph:
         self.processes.append(process)
         return process
 
-    def spin_until(self, done, limit=LIMIT, again=None, every=0.5):
+    def spin_until(self, done, limit=LIMIT, again=None, every=0.5, slower=1.0):
         """Spin until done() is true; fail with the logs if it never is.
 
         Args:
@@ -84,12 +85,13 @@ class Graph:
             again: called first, and then every so many seconds: sends what may get lost, because
                 the other side has not been discovered, or because it is best effort.
             every: s.
+            slower: factor of ``every`` from one time to the next.
         """
         end, turn = time.monotonic() + limit, -1e9
         while True:
             if again is not None and time.monotonic() >= turn:
                 again()
-                turn = time.monotonic() + every
+                turn, every = time.monotonic() + every, every * slower
             if done():
                 return
             if time.monotonic() > end:

@@ -63,7 +63,7 @@ def test_a_crowd_is_seen_alike_by_all_cameras():
 def test_the_process_prints_what_was_spent(tmp_path):
     done = subprocess.run(
         [sys.executable, '-m', 'lifting_ros.ros.cost', '--nobody', '--frames', '5', '--people',
-         '2'], capture_output=True, text=True, timeout=400, cwd=tmp_path,
+         '2'], capture_output=True, text=True, timeout=ros_support.LONG, cwd=tmp_path,
         env={**os.environ, 'ROS_DOMAIN_ID': str(ros_support.new_domain())})
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout.splitlines()[-1])

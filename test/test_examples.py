@@ -9,7 +9,7 @@ import ros_support
 import numpy as np
 import pytest
 from geometry_msgs.msg import PoseStamped, Twist
-from test_ros_fuse import environment
+from test_ros_fuse import PATIENT, environment
 
 from lifting_ros.msg import LinkSeparation, Separation
 from lifting_ros.ros.client import SkeletonListener
@@ -24,13 +24,6 @@ def load(name):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-@pytest.fixture
-def graph(tmp_path):
-    g = ros_support.Graph(tmp_path)
-    yield g
-    g.close()
 
 
 @pytest.mark.parametrize('name', sorted(p.stem for p in EXAMPLES.glob('*.py')))
@@ -88,30 +81,30 @@ def test_on_the_demo_clip(graph, request, record_property):
         wrists = data['joints'][:, [INDEX['left_wrist'], INDEX['right_wrist']]]
         up = [round(float(x), 6) for x in data['up']]
     pose = graph.start('-m', 'lifting_ros.ros.pose_node', '--ros-args', '-p', f'up:={up}', **env)
-    ros = ['--ros-args', '-p', 'max_age:=5.0', '-p']
     graph.start(EXAMPLES / 'keep_out.py', '--ros-args', '-p', 'patience:=5.0', '-p', 'stop:=0.0',
                 '-p', 'slow:=9.0', **env)
-    graph.start('-m', 'lifting_ros.ros.separation_node', *ros, f'frame:={FRAME}', '-p',
+    graph.start('-m', 'lifting_ros.ros.separation_node', *PATIENT, f'frame:={FRAME}', '-p',
                 f'links:=["{FRAME}"]', '-r', 'skeletons:=/pose/skeletons', **env)
-    graph.start(EXAMPLES / 'hand_over.py', *ros, f'frame:={FRAME}', '-p', 'max_sigma:=1.0', '-p',
-                'max_speed:=5.0', **env)
-    graph.spin_until(lambda: apart and command.get_subscription_count())
-    assert apart[-1].state == Separation.UNKNOWN
-    command.publish(Twist())
-    graph.spin_until(lambda: speeds)          # before anybody is known
-    graph.spin_until(lambda: 'active' in pose.log.read_text(), limit=300)
-    graph.start('-m', 'lifting_ros.ros.source_node', '--ros-args', '-p', f'source:={film}', '-p',
-                f'truth:={truth}', '-p', 'seconds:=300.0', '-p', 'rate:=5.0', **env)
+    graph.start(EXAMPLES / 'hand_over.py', *PATIENT, f'frame:={FRAME}', '-p', 'max_sigma:=1.0',
+                '-p', 'max_speed:=5.0', **env)
+    twist = Twist()
+    twist.linear.x = 1.0
 
-    def ask():
-        twist = Twist()
-        twist.linear.x = 1.0
+    def drive():
         command.publish(twist)
-        return goals and apart[-1].state == Separation.PEOPLE and any(
-            0 < s.linear.x < 1 for s in speeds) and len(late) >= 20
-    graph.spin_until(ask)
+    graph.spin_until(lambda: apart and speeds, again=drive)   # before anybody is known
+    assert apart[-1].state == Separation.UNKNOWN
+    graph.spin_until(lambda: 'active' in pose.log.read_text(), limit=ros_support.LONG)
+    graph.start('-m', 'lifting_ros.ros.source_node', '--ros-args', '-p', f'source:={film}', '-p',
+                f'truth:={truth}', '-p', 'seconds:=900.0', '-p', 'rate:=5.0', **env)
+
+    def all_there():
+        return (goals and apart[-1].state == Separation.PEOPLE
+                and apart[-1].links[0].distance_sigma > 0 and len(late) >= 20
+                and any(0 < s.linear.x < 1 for s in speeds) and listener.predict() is not None)
+    graph.spin_until(all_there, limit=ros_support.LONG, again=drive, every=0.1)
     seen = listener.predict()
-    assert seen is not None and seen.frame == FRAME and 0 < seen.age < 5
+    assert seen.frame == FRAME and 0 < seen.age < 5.5
     goal = goals[-1].pose.position
     gap = np.linalg.norm(wrists.reshape(-1, 3) - [goal.x, goal.y, goal.z], axis=1).min()
     assert gap < 1.0 and goals[-1].header.frame_id == FRAME

@@ -118,13 +118,6 @@ def test_the_page_of_a_run_has_its_people(rng, tmp_path):
     assert json.loads((tmp_path / 'summary.json').read_text())['files'] == ['view.html']
 
 
-@pytest.fixture
-def graph(tmp_path):
-    g = ros_support.Graph(tmp_path)
-    yield g
-    g.close()
-
-
 def test_source_plays_a_file_and_says_what_it_sent(graph, tmp_path):
     images, infos = [], []
     graph.node.create_subscription(Image, 'image', images.append, 100)
@@ -136,8 +129,9 @@ def test_source_plays_a_file_and_says_what_it_sent(graph, tmp_path):
         '-p', 'longest_side:=80', '-p', f'truth:={tmp_path}/truth.npz',
         '-p', f'stamps:={tmp_path}/stamps.npz')
     graph.spin_until(lambda: process.poll() is not None)
-    graph.spin(0.3)
     assert process.returncode == 0, process.log.read_text()
+    graph.spin_until(lambda: len(images) >= 20 and infos[-1].header.stamp
+                     == images[-1].header.stamp)  # the last may still be on their way
     sent = np.load(tmp_path / 'stamps.npz')
     assert sent['frame'].tolist() == [*range(12), *range(8)]  # it started again
     stamps = [m.header.stamp.sec * 10**9 + m.header.stamp.nanosec for m in images]
@@ -162,14 +156,19 @@ def test_source_that_cannot_be_read_is_one_clear_line(graph, source, word):
 
 
 def test_whole_demo_on_a_short_film(tmp_path):
-    done = subprocess.run(
-        [sys.executable, '-m', 'lifting_ros.ros.demo', '--source', str(film(tmp_path / 'a.mp4')),
-         '--seconds', '3', '--view', '--output', str(tmp_path / 'out')],
-        capture_output=True, text=True, timeout=400, cwd=tmp_path,
-        env={**os.environ, 'OMP_NUM_THREADS': '1',
-             'ROS_DOMAIN_ID': str(ros_support.new_domain())})
+    path = film(tmp_path / 'a.mp4')
+    for seconds in ('3', '30', '150'):  # always 30 images; slower for a machine that is too busy
+        done = subprocess.run(
+            [sys.executable, '-m', 'lifting_ros.ros.demo', '--source', str(path), '--seconds',
+             seconds, '--rate', str(30 / float(seconds)), '--view', '--output',
+             str(tmp_path / 'out')],
+            capture_output=True, text=True, timeout=2 * ros_support.LONG, cwd=tmp_path,
+            env={**os.environ, 'OMP_NUM_THREADS': '1',
+                 'ROS_DOMAIN_ID': str(ros_support.new_domain())})
+        summary = json.loads((tmp_path / 'out' / 'summary.json').read_text())
+        if summary['frames_out']:
+            break
     assert done.returncode == 0, done.stdout + done.stderr
-    summary = json.loads((tmp_path / 'out' / 'summary.json').read_text())
     assert summary['frames_in'] == 30 and summary['frames_out'] >= 1
     assert summary['frames_in'] == summary['frames_out'] + summary['frames_dropped']
     assert summary['stamps_out_of_order'] == 0
@@ -181,7 +180,7 @@ def test_whole_demo_on_a_short_film(tmp_path):
     page = tmp_path / 'out' / 'view.html'
     assert str(page) in done.stdout and 'view.html' in summary['files']
     assert page.read_text().count('"image":') == summary['frames_out']
-    rosbags = pytest.importorskip('rosbags.highlevel')
+    rosbags = pytest.importorskip('rosbags.highlevel', reason='the extra [bags] is not there')
     with rosbags.AnyReader([tmp_path / 'out' / 'bag']) as reader:
         counts = {c.topic: (c.msgtype, c.msgcount) for c in reader.connections}
         assert counts['/pose/skeletons'] == ('lifting_ros/msg/SkeletonArray',
@@ -202,7 +201,7 @@ def test_demo_says_what_is_wrong(tmp_path):
     def demo(*args):
         return subprocess.run([sys.executable, '-m', 'lifting_ros.ros.demo', *args,
                                '--output', str(tmp_path / 'out')], capture_output=True,
-                              text=True, timeout=400,
+                              text=True, timeout=ros_support.LONG,
                               env={**os.environ, 'ROS_DOMAIN_ID': str(ros_support.new_domain())})
 
     done = demo('--source', '/no/such.mp4')
@@ -225,7 +224,7 @@ def test_bag_carries_the_real_types(tmp_path):
     up = np.array([0, -np.cos(0.2), -np.sin(0.2)])
     b.write_static('eye', 'people_view', axes(up).T, 3)
     b.close()
-    rosbags = pytest.importorskip('rosbags.highlevel')
+    rosbags = pytest.importorskip('rosbags.highlevel', reason='the extra [bags] is not there')
     with rosbags.AnyReader([tmp_path / 'bag']) as reader:
         connection, static = sorted(reader.connections, key=lambda c: c.topic)
         (_, stamp, data), = reader.messages(connections=[connection])

@@ -63,7 +63,7 @@ def test_a_wrong_name_is_named_with_the_right_one(bench):
 
 
 def test_a_subscriber_to_a_name_that_nobody_publishes(bench):
-    sub = bench.node.create_subscription(SkeletonArray, 'pose/skeleton', print, 1)
+    sub = bench.node.create_subscription(SkeletonArray, 'pose/skeleton', lambda m: None, 1)
     line = bench.says('subscribes to /pose/skeleton ')
     assert '-r /pose/skeleton:=/pose/skeletons' in line
     bench.node.destroy_subscription(sub)
@@ -73,8 +73,9 @@ def test_who_fits_later_is_not_complained_about_and_the_diagnostic_is_clean_agai
     bench = Matched(tmp_path)
     try:
         other = bench.node.create_publisher(Image, 'image', profile(SURE))
-        sub = bench.node.create_subscription(SkeletonArray, 'pose/skeletons', print, profile(
-            SURE, DurabilityPolicy.TRANSIENT_LOCAL))
+        sub = bench.node.create_subscription(
+            SkeletonArray, 'pose/skeletons', lambda m: None,
+            profile(SURE, DurabilityPolicy.TRANSIENT_LOCAL))
         bench.says('gets nothing from /pose/skeletons', 'transient_local')
         bench.status('gets nothing from')
         bench.node.destroy_subscription(sub)

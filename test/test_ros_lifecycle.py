@@ -2,7 +2,7 @@
 # ruff: noqa: I001 (ros_support goes first: it skips where there is no ROS)
 
 import pytest
-from ros_support import LIMIT
+from ros_support import LIMIT, LONG
 from test_ros_pose_node import Bench
 
 from lifecycle_msgs.msg import State, Transition
@@ -23,7 +23,7 @@ class Managed(Bench):
         """Ask for a transition; was it granted?"""
         future = self._change.call_async(
             ChangeState.Request(transition=Transition(id=transition)))
-        self.spin_until(future.done, limit=400.0)  # configuring may load the real weights
+        self.spin_until(future.done, limit=LONG)  # configuring may load the real weights
         return future.result().success
 
     def state(self):
