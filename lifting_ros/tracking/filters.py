@@ -331,5 +331,5 @@ class FilterBank:
 
     def velocity_covariance(self):
         """(T, 17, 3, 3) m^2/s^2, with what errors that drift pretend."""
-        drift = np.array(self.options.drift)
-        return self.velocity_own + split(unit(self.position), self.bias, drift)
+        return self._moment('velocity_covariance', lambda: self.velocity_own + split(
+            unit(self.position), self.bias, np.array(self.options.drift)))
