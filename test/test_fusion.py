@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from lifting_ros.fusion import Agreement, Fuser, View
-from lifting_ros.fusion.information import alike, distances, fuse, inverse, take_apart
+from lifting_ros.fusion.information import alike, distances, fuse, take_apart
+from lifting_ros.matrices import inverse, inverted
 from lifting_ros.person import Person, Source
 
 SCALE = 0.05                     # of the distances
@@ -54,6 +55,7 @@ def test_inverse_of_small_matrices(rng):
     a = rng.normal(size=(5, 7, 3, 3))
     a = a @ a.swapaxes(-1, -2) + 0.1 * np.eye(3)
     np.testing.assert_allclose(inverse(a), np.linalg.inv(a), rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(inverted(a)[1], np.linalg.det(a), rtol=1e-7)
 
 
 def test_the_scale_is_found_in_the_covariance(rng):

@@ -4,12 +4,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..matrices import inverse
 from ..person import Person, ScaleSource, Source
 from ..prediction import carried, known_velocity
 from ..skeleton import NUM_JOINTS
 from ..tracking.association import match
 from ..tracking.ids import IdSource
-from .information import RHO, Parts, distances, fuse, inverse, take_apart
+from .information import RHO, Parts, distances, fuse, take_apart
 
 #: Which source of a joint says most.
 _RANK = np.zeros(max(Source) + 1)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..matrices import inverse
 from ..skeleton import INDEX
 
 #: Correlation of two cameras' own errors (of the same joint and axis) at 60 degrees and more:
@@ -30,22 +31,6 @@ _EYE = np.eye(3)
 #: Joints by which people are told apart: a half will do, at half the time.
 _WHO = [INDEX[n] for n in ('right_hip', 'right_knee', 'left_hip', 'left_knee', 'neck', 'head_top',
                            'left_elbow', 'right_elbow')]
-
-
-def inverse(a):
-    """Inverses of symmetric (..., 3, 3): ten times as fast as numpy's for so small ones."""
-    xx, xy, xz = a[..., 0, 0], a[..., 0, 1], a[..., 0, 2]
-    yy, yz, zz = a[..., 1, 1], a[..., 1, 2], a[..., 2, 2]
-    c0, c1, c2 = yy * zz - yz * yz, xz * yz - xy * zz, xy * yz - xz * yy
-    out = np.empty(np.shape(a))
-    out[..., 0, 0] = c0
-    out[..., 0, 1] = out[..., 1, 0] = c1
-    out[..., 0, 2] = out[..., 2, 0] = c2
-    out[..., 1, 1] = xx * zz - xz * xz
-    out[..., 1, 2] = out[..., 2, 1] = xy * xz - xx * yz
-    out[..., 2, 2] = xx * yy - xy * xy
-    out /= (xx * c0 + xy * c1 + xz * c2)[..., None, None]
-    return out
 
 
 @dataclass(frozen=True, eq=False)

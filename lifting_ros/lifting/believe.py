@@ -12,7 +12,7 @@ from ..person import ScaleSource
 from ..skeleton import INDEX, NUM_JOINTS
 from . import linear, scale
 from .frames import across, upright
-from .inputs import Answer, ray_covariances
+from .inputs import Answer, ray_noise
 
 #: Sigma in statures by which other people's skeletons differ from those the density knows.
 _SKELETON = 0.003
@@ -36,6 +36,8 @@ _SUSPECTS = 5
 _SWAP_COST = 10.0
 #: Where depth measures the joints, errors of the pose are not hidden behind those of the scale.
 _LEAST_FACTOR = 0.75
+#: So much dearer by one look a reading may be than the best, and be the best by both.
+_CLOSE = 4.0
 #: Below this log-likelihood a joint the keypoints are no human pose.
 _WORST_FIT = -2.5
 _TAIL = 6.0
@@ -49,11 +51,15 @@ def _exchanged(*limbs):
     return order
 
 
-#: Which keypoint is taken for which joint in the hypotheses of exchanged limbs.
-_SWAPS = np.array([
-    _exchanged(), _exchanged('knee', 'ankle'), _exchanged('hip', 'knee', 'ankle'),
+#: Which keypoint is taken for which joint, reading by reading: of exchanged limbs; without each
+#: suspect; as it is; without all that are far off.
+_READINGS = [
+    _exchanged('knee', 'ankle'), _exchanged('hip', 'knee', 'ankle'),
     _exchanged('elbow', 'wrist'), _exchanged('shoulder', 'elbow', 'wrist'),
-    _exchanged('hip', 'knee', 'ankle', 'shoulder', 'elbow', 'wrist')])
+    _exchanged('hip', 'knee', 'ankle', 'shoulder', 'elbow', 'wrist')]
+_SWAPS = len(_READINGS)
+_PLAIN = _SWAPS + _SUSPECTS
+_READINGS = np.array(_READINGS + [_exchanged()] * (_SUSPECTS + 2))
 
 
 class Believer:
@@ -67,79 +73,96 @@ class Believer:
 
     def __init__(self, prior, density, factors=None):
         self.prior, self.density = prior, density
+        self.lengths = (None if prior.length_mean is None else
+                        linear.Lengths(prior.length_mean, prior.length_covariance))
         self.factors = np.ones((2, NUM_JOINTS)) if factors is None else factors
 
     def __call__(self, sight):
         """Lift :class:`~lifting_ros.lifting.inputs.Sight`: Answer."""
         up, known = sight.gravity()
         to_up = upright(up, sight.middle)
-        found = self._condition(sight, to_up, known)
+        view = self._view(sight, to_up, known)
+        found = self._condition(view)
         cost = _cost(found, sight.weight)
         again = np.flatnonzero(((cost > _AGAIN_COST * sight.weight.sum(1))
                                 | (found.square > _AGAIN_SQUARE).any(1)
                                 | (found.stretched > _AGAIN_STRETCH))
                                & ((sight.weight > 0).sum(1) >= _ENOUGH))
         if len(again):
-            found = self._again(found, again, sight, to_up, known)
+            found = self._again(found, again, sight, view)
         return self._in_metres(found, sight, to_up, known)
 
-    def _condition(self, sight, to_up, known, dropped=None):
-        """Posterior of the pose in place, in statures; ``dropped`` (N, 17) joints are hidden
-        from the density and count little.
-        """
-        rays = sight.rays @ to_up.swapaxes(1, 2)
-        side = across(rays)
-        weight = sight.weight
-        shown = weight if dropped is None else np.where(dropped, 0, weight)
-        mean, covariance = self.density(rays, shown, sight.angular(), known)
-        index = np.arange(covariance.shape[-1])
-        covariance[:, index, index] += _SKELETON ** 2
-        linear.middles(mean, covariance)
-        noise = _TWICE * ray_covariances(sight.rays, side, to_up, sight.covariance, sight.camera)
-        found = linear.condition(mean, covariance, rays, side, weight, noise, dropped)
-        if self.prior.length_mean is not None:
-            found = linear.with_lengths(found, self.prior.length_mean,
-                                        self.prior.length_covariance)
-        return found
+    def _view(self, sight, to_up, known):
+        """How people look, z up."""
+        axes = np.empty(sight.rays.shape[:2] + (3, 3))
+        axes[:, :, 2] = sight.rays @ to_up.swapaxes(1, 2)
+        axes[:, :, :2] = across(axes[:, :, 2])
+        noise = _TWICE * ray_noise(sight.rays, axes[:, :, :2], to_up, sight.covariance,
+                                   sight.camera)
+        return linear.View(axes, sight.weight, noise, sight.angular(), known)
 
-    def _again(self, found, again, sight, to_up, known):
-        """The best of what was found and of other readings of the keypoints, for who is in
-        ``again``.
+    def _condition(self, view, dropped=None, hastily=False):
+        """Posterior of the pose in place, in statures; ``dropped`` (N, 17) joints are hidden
+        from the density and count little. ``hastily``: of one look, without a covariance.
         """
-        part, square = sight[again], found.square[again]
-        count, n = len(_SWAPS) + _SUSPECTS + 1, len(again)
-        owner = np.repeat(np.arange(n), count)
-        order = np.tile(np.vstack((_SWAPS, np.tile(_SWAPS[:1], (_SUSPECTS + 1, 1)))), (n, 1))
-        rows = part[owner]
-        take = order[..., None]
-        rows.rays[:] = np.take_along_axis(rows.rays, take, 1)
-        rows.weight[:] = np.take_along_axis(rows.weight, order, 1)
-        rows.covariance[:] = np.take_along_axis(rows.covariance, take[..., None], 1)
+        shown = view.weight if dropped is None else np.where(dropped, 0, view.weight)
+        belief = self.density.believe(view.rays, shown, view.sigma, view.known, hastily)
+        belief.variance[:] += _SKELETON ** 2
+        found = linear.condition(belief, view, dropped, spread=not hastily)
+        if self.lengths is None:
+            return found
+        return self.lengths.judge(found) if hastily else self.lengths.tell(found)
+
+    def _again(self, found, again, sight, view):
+        """The best of what was found and of other readings of the keypoints, for who is in
+        ``again``: by one look each, and by both at those that are close to the best.
+        """
+        seen, square, n = view.weight[again] > 0, found.square[again], len(again)
         # without each of the joints that are farthest off, and without all of those far off
-        dropped = np.zeros((n, count, NUM_JOINTS), dtype=bool)
-        doubt = np.where(part.weight > 0, square + found.odd[again], -1)
-        worst = np.argsort(-doubt, axis=1)[:, :_SUSPECTS]
+        dropped = np.zeros((n, len(_READINGS), NUM_JOINTS), dtype=bool)
+        worst = np.argsort(-np.where(seen, square + found.odd[again], -1), axis=1)
         for k in range(_SUSPECTS):
-            dropped[np.arange(n), len(_SWAPS) + k, worst[:, k]] = True
+            dropped[np.arange(n), _SWAPS + k, worst[:, k]] = True
         dropped[:, -1] = (square > _WRONG) & (square >= np.sort(square, axis=1)[:, -3:-2])
-        dropped &= ((part.weight > 0).sum(1)[:, None] - dropped.sum(2) >= 5)[..., None]
-        dropped = dropped.reshape(-1, NUM_JOINTS)
-        new = self._condition(rows, to_up[again][owner], known[again][owner], dropped)
-        stretched = new.stretched.reshape(n, count).copy()
+        dropped &= (seen.sum(1)[:, None] - dropped.sum(2) >= 5)[..., None]
         # exchanged limbs are no reason for odd lengths, and shall not gain by them
-        swaps = stretched[:, :len(_SWAPS)]
-        swaps[:] = np.maximum(swaps, swaps[:, :1])
-        against = -2 * new.evidence.reshape(n, count) + _STRETCH_COST * np.log1p(stretched)
-        against[:, 1:len(_SWAPS)] += _SWAP_COST
-        against -= _DROP_GAIN * dropped.sum(1).reshape(n, count)
-        best = against.argmin(1)
-        row = np.arange(n) * count + best
+        reading = np.arange(len(_READINGS))
+        swapped = reading < _SWAPS
+        least = np.where(swapped, found.stretched[again, None], 0)
+        cost = np.where(swapped, _SWAP_COST, -_DROP_GAIN * dropped.sum(2))
+
+        def look(who, which, hastily):
+            """The posterior of people by readings, and what is against it."""
+            new = self._condition(view.read(again[who], _READINGS[which]), dropped[who, which],
+                                  hastily)
+            return new, -2 * new.evidence + cost[who, which] + _STRETCH_COST * np.log1p(
+                np.maximum(new.stretched, least[who, which]))
+
+        # who fits well as a whole has no limbs exchanged
+        can = _cost(found, view.weight)[again] > _AGAIN_COST * view.weight[again].sum(1)
+        who, which = np.nonzero(swapped & can[:, None] | dropped.any(2) | (reading == _PLAIN))
+        against = np.full((n, len(_READINGS)), np.inf)
+        against[who, which] = look(who, which, True)[1]
+        who, which = np.nonzero((against < against.min(1, keepdims=True) + _CLOSE)
+                                & (reading != _PLAIN))
+        if not len(who):
+            return found
+        new, cost_new = look(who, which, False)
+        exact = np.full((n, len(_READINGS)), np.inf)
+        exact[who, which] = cost_new
+        exact[:, _PLAIN] = -2 * found.evidence[again] + _STRETCH_COST * np.log1p(
+            found.stretched[again])
+        best = exact.argmin(1)
+        row = np.flatnonzero(best[who] == which)
+        who, best = who[row], which[row]
+        again = again[who]
         out = {f.name: getattr(found, f.name).copy() for f in fields(found)}
         for name, value in out.items():
             value[again] = getattr(new, name)[row]
-        sight.rays[again] = rows.rays[row]
-        sight.weight[again] = np.where(dropped[row], 0, rows.weight[row])
-        sight.covariance[again] = rows.covariance[row]
+        row, order = again[:, None], _READINGS[best]
+        sight.rays[again] = sight.rays[row, order]
+        sight.weight[again] = np.where(dropped[who, best], 0, sight.weight[row, order])
+        sight.covariance[again] = sight.covariance[row, order]
         return linear.Posterior(**out)
 
     def _in_metres(self, found, sight, to_up, known):

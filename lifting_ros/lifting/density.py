@@ -5,8 +5,9 @@ ray is from level; it says where the joints are about the pelvis, in statures, w
 of a diagonal and a few common directions. Trained by ``lifting_ros.training.rays``.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
-from scipy.special import erf
 
 from ..prior.file import WEIGHTS, WeightsError, load_tensors
 from ..skeleton import MIRROR, NUM_JOINTS
@@ -17,6 +18,44 @@ _OUT = NUM_JOINTS * 3
 #: Coordinates of the mirrored pose in the view's frame, and the sign that left then has.
 _MIRROR = (3 * np.array(MIRROR)[:, None] + np.arange(3)).ravel()
 _FLIP = np.tile([1.0, -1.0, 1.0], NUM_JOINTS)
+#: gelu(x) is x / 2 (1 + tanh(x p(x^2))), p of these coefficients, highest first: within 3.5e-6
+#: of the one with erf, which takes ten times as long.
+_GELU = np.array([1.1126342e-06, -3.0467241e-05, -1.2547600e-04, 3.6469929e-02, 0.7978276],
+                 dtype=np.float32)
+#: A layer's product with few columns goes in parts of so many multiplications at most: OpenBLAS
+#: does not copy the weights first then, which takes as long as the product.
+_FEW, _SMALL = 40, 1000 ** 2
+
+
+@dataclass(frozen=True, eq=False)
+class Belief:
+    """Gaussians of N poses about the pelvis, statures, z up: x = mean + low z + turn sd e.
+
+    Args:
+        mean: (N, 17, 3); low: (N, 17, 3, R) directions that all joints share.
+        turn: (N, 3, 3) whose columns are the axes of the joints' own errors; variance:
+            (N, 17, 3) along them.
+    """
+
+    mean: np.ndarray
+    low: np.ndarray
+    turn: np.ndarray
+    variance: np.ndarray
+
+    def own(self):
+        """Covariances of the joints' own errors, (N, 17, 3, 3)."""
+        turn = self.turn[:, None]
+        return turn @ (self.variance[..., None] * np.swapaxes(turn, -1, -2))
+
+    def covariance(self):
+        """(N, 51, 51)."""
+        n = len(self.mean)
+        low = self.low.reshape(n, _OUT, -1)
+        whole = low @ np.swapaxes(low, 1, 2)
+        index = np.arange(NUM_JOINTS)
+        whole.reshape(n, NUM_JOINTS, 3, NUM_JOINTS, 3)[:, index, :, index] += np.moveaxis(
+            self.own(), 1, 0)
+        return whole
 
 
 def view_frame(rays, confidence):
@@ -28,19 +67,17 @@ def view_frame(rays, confidence):
     Returns:
         (N, 3, 3) R with rows along the mean ray, to its left, and up in its vertical plane.
     """
-    seen = (confidence > 0)[..., None]
-    ahead = (seen * rays).sum(1)
-    ahead = ahead / np.maximum(np.linalg.norm(ahead, axis=1, keepdims=True), 1e-9)
-    left = np.stack((-ahead[:, 1], ahead[:, 0], 0 * ahead[:, 0]), -1)
-    level = np.linalg.norm(left, axis=1, keepdims=True)
-    left = np.where(level > 1e-3, left / np.maximum(level, 1e-9), [0.0, 1.0, 0.0])
-    return np.stack((ahead, left, _cross(ahead, left)), 1)
-
-
-def _cross(a, b):
-    """a x b of (N, 3) arrays; numpy's own takes ten times as long for a few rows."""
-    (x, y, z), (u, v, w) = a.T, b.T
-    return np.stack((y * w - z * v, z * u - x * w, x * v - y * u), -1)
+    ahead = ((confidence > 0)[:, None] @ rays)[:, 0]
+    ahead = ahead / np.maximum(np.sqrt((ahead ** 2).sum(1, keepdims=True)), 1e-9)
+    x, y, z = ahead.T
+    level = np.sqrt(x * x + y * y)
+    safe, level = level > 1e-3, np.maximum(level, 1e-9)
+    u, v = np.where(safe, -y / level, 0.0), np.where(safe, x / level, 1.0)
+    frame = np.empty((len(rays), 3, 3))
+    frame[:, 0] = ahead
+    frame[:, 1, 0], frame[:, 1, 1], frame[:, 1, 2] = u, v, 0
+    frame[:, 2, 0], frame[:, 2, 1], frame[:, 2, 2] = -z * v, z * u, x * v - y * u
+    return frame
 
 
 def features(rays, confidence, sigma, known):
@@ -106,11 +143,17 @@ class RayDensity:
         return cls(*load_tensors(WEIGHTS / 'lifter.safetensors' if path is None else path))
 
     def _linear(self, name, x):
-        return self.layers[f'{name}.weight'] @ x + self.layers[f'{name}.bias'][:, None]
+        weight, n = self.layers[f'{name}.weight'], x.shape[1]
+        parts = 1
+        while (n <= _FEW and weight.size * n > parts * _SMALL
+               and len(weight) % (2 * parts) == 0):
+            parts *= 2
+        out = (weight.reshape(parts, -1, weight.shape[1]) @ x).reshape(-1, n)
+        out += self.layers[f'{name}.bias'][:, None]
+        return out
 
     def __call__(self, rays, confidence, sigma, known):
-        """The density of each person's pose: the mean of the network's answers to the scene
-        and to its mirror image.
+        """The density of each person's pose.
 
         Args:
             as :func:`features`.
@@ -118,24 +161,42 @@ class RayDensity:
         Returns:
             mean (N, 17, 3) about the pelvis, statures, z up; covariance (N, 51, 51) of it.
         """
+        belief = self.believe(rays, confidence, sigma, known)
+        return belief.mean, belief.covariance()
+
+    def believe(self, rays, confidence, sigma, known, hastily=False):
+        """The density of each person's pose: the mean of the network's answers to the scene
+        and to its mirror image.
+
+        Args:
+            as :func:`features`; hastily: take one of the two answers, the same for a scene as
+                for its mirror image.
+
+        Returns:
+            Belief.
+        """
         inputs, frame = features(rays, confidence, sigma, known)
         n = len(inputs)
-        out = self._forward(np.concatenate((inputs, mirrored_inputs(inputs))))
-        mean = (out[:n, :_OUT] + _FLIP * out[n:, _MIRROR]) / 2
-        log_sd = (out[:n, _OUT:2 * _OUT] + out[n:, _OUT:2 * _OUT][:, _MIRROR]) / 2
-        sd = np.exp(np.clip(log_sd, -7, 1))
-        low = 0.1 * out[:, 2 * _OUT:].reshape(2 * n, _OUT, self.rank)
-        # both directions' common parts, each of half the weight
-        low = np.sqrt(0.5) * np.concatenate(
-            (low[:n], _FLIP[:, None] * low[n:, _MIRROR]), axis=2)
-        turn = np.swapaxes(frame, 1, 2)[:, None]
-        low = (turn @ low.reshape(n, NUM_JOINTS, 3, -1)).reshape(n, _OUT, -1)
-        diagonal = turn @ ((sd ** 2).reshape(n, NUM_JOINTS, 3)[..., None] * frame[:, None])
-        covariance = low @ np.swapaxes(low, 1, 2)
-        index = np.arange(NUM_JOINTS)
-        blocks = covariance.reshape(n, NUM_JOINTS, 3, NUM_JOINTS, 3)
-        blocks[:, index, :, index] += np.moveaxis(diagonal, 1, 0)
-        return mean.reshape(n, NUM_JOINTS, 3) @ frame, covariance
+        if hastily:
+            other = _leans(inputs)[:, None]
+            out = self._forward(np.where(other, mirrored_inputs(inputs), inputs))
+            mean, log_sd, low = _parts(out, self.rank)
+            mean = np.where(other, _FLIP * mean[:, _MIRROR], mean)
+            log_sd = np.where(other, log_sd[:, _MIRROR], log_sd)
+            low = np.where(other[..., None], _FLIP[:, None] * low[:, _MIRROR], low)
+        else:
+            mean, log_sd, low = _parts(
+                self._forward(np.concatenate((inputs, mirrored_inputs(inputs)))), self.rank)
+            mean = (mean[:n] + _FLIP * mean[n:, _MIRROR]) / 2
+            log_sd = (log_sd[:n] + log_sd[n:, _MIRROR]) / 2
+            # both directions' common parts, each of half the weight
+            low = np.sqrt(0.5) * np.concatenate(
+                (low[:n], _FLIP[:, None] * low[n:, _MIRROR]), axis=2)
+        variance = np.exp(2 * np.clip(log_sd, -7, 1))
+        turn = np.swapaxes(frame, 1, 2)
+        return Belief(mean.reshape(n, NUM_JOINTS, 3) @ frame,
+                      turn[:, None] @ (0.1 * low).reshape(n, NUM_JOINTS, 3, -1), turn,
+                      variance.reshape(n, NUM_JOINTS, 3))
 
     def _forward(self, inputs):
         """The network's raw outputs (N, 51 (2 + rank)) float64."""
@@ -143,8 +204,19 @@ class RayDensity:
         x = gelu(self._linear('first', np.ascontiguousarray(inputs.T)))
         for i in range(self.blocks):
             inner = gelu(self._linear(f'blocks.{i}.0', x))
-            x = x + gelu(self._linear(f'blocks.{i}.1', inner))
+            x += gelu(self._linear(f'blocks.{i}.1', inner))
         return np.ascontiguousarray(self._linear('last', x).T, dtype=np.float64)
+
+
+def _parts(out, rank):
+    """Means (N, 51), log sigmas (N, 51) and directions (N, 51, R) of raw outputs."""
+    return (out[:, :_OUT], out[:, _OUT:2 * _OUT],
+            out[:, 2 * _OUT:].reshape(len(out), _OUT, rank))
+
+
+def _leans(inputs):
+    """To which side scenes (N, INPUTS) lean: of a scene and its mirror image one does."""
+    return (inputs[:, :_OUT:3] ** 3).sum(1) < 0
 
 
 def mirrored_inputs(inputs):
@@ -154,9 +226,16 @@ def mirrored_inputs(inputs):
 
 
 def gelu(x):
-    """The Gaussian error linear unit."""
-    out = erf(x * np.float32(0.70710678))
-    out += 1
+    """The Gaussian error linear unit, put in place of ``x`` (float32)."""
+    square = x * x
+    out = _GELU[0] * square
+    for coefficient in _GELU[1:-1]:
+        out += coefficient
+        out *= square
+    out += _GELU[-1]
     out *= x
-    out *= np.float32(0.5)
-    return out
+    np.tanh(out, out=out)
+    out += 1
+    x *= 0.5
+    x *= out
+    return x

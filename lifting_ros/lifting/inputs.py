@@ -105,7 +105,7 @@ def keypoint_covariances(keypoints, given, seen):
     low = np.where(seen[..., None], xy, np.inf).min(1)
     high = np.where(seen[..., None], xy, -np.inf).max(1)
     with np.errstate(invalid='ignore'):
-        size = np.nan_to_num(np.linalg.norm(high - low, axis=-1), posinf=0)
+        size = np.nan_to_num(np.sqrt(((high - low) ** 2).sum(-1)), posinf=0)
     part, pixels = _KEYPOINT_SIGMA
     default = ((part * size) ** 2 + pixels ** 2)[:, None, None, None] * np.eye(2)
     default = np.broadcast_to(default, keypoints.shape[:2] + (2, 2)).copy()
@@ -117,13 +117,28 @@ def keypoint_covariances(keypoints, given, seen):
     return np.where(good[..., None, None], given + floor, default)
 
 
-def ray_covariances(rays, side, to_up, covariance, camera):
-    """Covariance of rays in the two directions across them, radians^2: (B, 17, 2, 2).
+def ray_noise(rays, side, to_up, covariance, camera):
+    """Covariance of rays in the two directions across them, radians^2: (B, 17, 3) xx, xy, yy.
 
     A pixel moves a ray by d(ray) = (I - d d^T) / |(x, y, 1)| times K^-1 of the step.
     """
-    inverse = np.linalg.inv(camera.K[:2, :2])
-    scale = rays[..., 2:3, None]  # 1 / |(x, y, 1)|
-    camera_side = side @ to_up[:, None]
-    jac = camera_side[..., :2] @ inverse * scale
-    return jac @ covariance @ np.swapaxes(jac, -1, -2)
+    (a, b), (c, d) = camera.K[:2, :2].tolist()
+    inverse = np.array([[d, -b], [-c, a]]) / (a * d - b * c)
+    n, j = rays.shape[:2]
+    # 1 / |(x, y, 1)| is a ray's z
+    jac = (side.reshape(n, 2 * j, 3) @ to_up)[..., :2] @ inverse
+    jac = jac.reshape(n, j, 2, 2) * rays[..., 2:, None]
+    xx, yy = covariance[..., 0, 0], covariance[..., 1, 1]
+    xy = (covariance[..., 0, 1] + covariance[..., 1, 0]) / 2
+    p, q, r, s = jac.reshape(n, j, 4).transpose(2, 0, 1)
+    u, v = r * xx + s * xy, r * xy + s * yy
+    out = np.empty((n, j, 3))
+    out[..., 0] = p * p * xx + 2 * p * q * xy + q * q * yy
+    out[..., 1] = p * u + q * v
+    out[..., 2] = r * u + s * v
+    return out
+
+
+def ray_covariances(rays, side, to_up, covariance, camera):
+    """:func:`ray_noise` as matrices (B, 17, 2, 2)."""
+    return ray_noise(rays, side, to_up, covariance, camera)[..., [[0, 1], [1, 2]]]

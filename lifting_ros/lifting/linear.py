@@ -6,6 +6,10 @@ ray, A_j Y_j = 0 for the two directions A_j across it, is linear in Y. So what a
 one linear measurement of 2 x 17 numbers, solved again a few times as its noise follows distance
 and as joints that contradict the others lose weight. Stature comes last: it only scales.
 
+All that joints have in common are the place and the few directions of the density: about 15
+numbers x, given which joints are independent of one another. So the matrices that are inverted
+are of that size, and the rest is 2 x 2 (Woodbury's identity).
+
 Everything is batched over rows that do not affect one another. Frames have z up.
 """
 
@@ -18,7 +22,6 @@ from ..skeleton import HIPS, NECK, NUM_JOINTS, PELVIS, SPINE
 from .proposal import translation
 
 _SIZE = NUM_JOINTS * 3
-_EYES = np.tile(np.eye(3), (NUM_JOINTS, NUM_JOINTS))
 #: How unknown the place is about a first guess, statures.
 _PLACE = 1.0
 _NEAREST = 0.1
@@ -30,6 +33,13 @@ _LEAST = 0.02
 _NOTHING = 1e-3
 _PAIRS = np.array(LENGTHS).T
 _INDEX = np.arange(NUM_JOINTS)
+#: Pelvis and spine are the middles of others: what these have for themselves is shared with them.
+_MIDDLES = ((PELVIS, HIPS), (SPINE, (PELVIS, NECK)))
+_SHARED = [*HIPS, NECK]
+#: The bones that end in each joint, the last again where there are fewer; none: one of no length.
+_ENDS = [[i for i, pair in enumerate(LENGTHS) if j in pair] or [len(LENGTHS)]
+         for j in range(NUM_JOINTS)]
+_ENDS = np.array([(e + 9 * e[-1:])[:max(map(len, _ENDS))] for e in _ENDS])
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +47,7 @@ class Posterior:
     """Joints in place, in statures, frame with z up.
 
     Args:
-        mean: (B, 17, 3); covariance: (B, 51, 51).
+        mean: (B, 17, 3); covariance: (B, 51, 51), or None where nobody asked for it.
         square: (B, 17) squared distance in sigmas of each keypoint from where the others and
             the density expect it, two degrees of freedom; 0 where not seen.
         weight: (B, 17) what its error left of each keypoint's weight, 1 at best.
@@ -48,7 +58,7 @@ class Posterior:
     """
 
     mean: np.ndarray
-    covariance: np.ndarray
+    covariance: np.ndarray | None
     square: np.ndarray
     weight: np.ndarray
     evidence: np.ndarray
@@ -57,117 +67,240 @@ class Posterior:
     odd: np.ndarray
 
 
-def middles(mean, covariance):
-    """Make pelvis and spine the middles of their neighbours, in a Gaussian over (B, 51)."""
-    blocks = covariance.reshape(-1, NUM_JOINTS, 3, _SIZE)
-    for joint, (a, b) in ((PELVIS, HIPS), (SPINE, (PELVIS, NECK))):
-        mean[:, joint] = (mean[:, a] + mean[:, b]) / 2
-        blocks[:, joint] = (blocks[:, a] + blocks[:, b]) / 2
-        columns = covariance.reshape(-1, _SIZE, NUM_JOINTS, 3)
-        columns[:, :, joint] = (columns[:, :, a] + columns[:, :, b]) / 2
+def _middles(rows):
+    """Make rows (B, 17, ...) of pelvis and spine the means of their neighbours', in place."""
+    for joint, (a, b) in _MIDDLES:
+        rows[:, joint] = (rows[:, a] + rows[:, b]) / 2
 
 
-def condition(mean, covariance, rays, side, confidence, ray_covariance, dropped=None,
-              rounds=3):
+def _factors(belief, shared):
+    """What joints have in common, F (B, 17, 3, R), with x = mean + F u + own errors.
+
+    Of the joints ``shared`` their own errors are in F, too.
+    """
+    b, _, _, rank = belief.low.shape
+    out = np.zeros((b, NUM_JOINTS, 3, rank + 3 + 3 * len(shared)))
+    out[..., :rank] = belief.low
+    out[..., rank:rank + 3] = _PLACE * np.eye(3)
+    for k, joint in enumerate(shared, 1):
+        first = rank + 3 * k
+        out[:, joint, :, first:first + 3] = belief.turn * np.sqrt(belief.variance[:, joint, None])
+    _middles(out)
+    return out
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """What N people look like, frame with z up.
+
+    Args:
+        axes: (N, 17, 3, 3) whose rows are two directions across each ray, and the unit ray.
+        weight: (N, 17) confidence, 0 not seen.
+        noise: (N, 17, 3) of the rays in the directions across, radians^2: xx, xy, yy.
+        sigma: (N, 17) radians, the noise on the whole.
+        known: (N,) whether gravity is.
+    """
+
+    axes: np.ndarray
+    weight: np.ndarray
+    noise: np.ndarray
+    sigma: np.ndarray
+    known: np.ndarray
+
+    @property
+    def rays(self):
+        """(N, 17, 3)."""
+        return self.axes[:, :, 2]
+
+    def read(self, who, order):
+        """People ``who`` (K,), their keypoints taken in an ``order`` (K, 17)."""
+        row = who[:, None]
+        return View(self.axes[row, order], self.weight[row, order], self.noise[row, order],
+                    self.sigma[row, order], self.known[who])
+
+
+def condition(belief, view, dropped=None, rounds=3, spread=True):
     """What is seen, put into a density.
 
     Args:
-        mean: (B, 17, 3) pose about some point, statures; covariance: (B, 51, 51) of it.
-        rays: (B, 17, 3) unit; side: (B, 17, 2, 3) across them.
-        confidence: (B, 17) 0..1, 0 not seen.
-        ray_covariance: (B, 17, 2, 2) of the rays in ``side``, radians^2.
+        belief: :class:`~lifting_ros.lifting.density.Belief` of B people; its pelvis and spine
+            are taken for the middles of their neighbours.
+        view: View of them.
         dropped: (B, 17) joints that are errors and say next to nothing, or None.
         rounds: solutions, each with the noise and the weights of the one before.
+        spread: whether the covariance is wanted.
 
     Returns:
         Posterior.
     """
-    b = len(mean)
-    seen = confidence > 0
+    b = len(view.weight)
+    seen = view.weight > 0
     used = np.flatnonzero(seen.any(0))
-    k = np.arange(len(used))
-    guess = mean + translation(mean, rays, confidence)[:, None]
-    flat = guess.reshape(b, _SIZE)
-    wide = covariance + _PLACE ** 2 * _EYES
-    measure = np.zeros((b, len(used), 2, NUM_JOINTS, 3))
-    measure[:, k, :, used] = side[:, used].swapaxes(0, 1)
-    measure = measure.reshape(b, 2 * len(used), _SIZE)
-    cross = measure @ wide
-    inner = cross @ measure.swapaxes(1, 2)
-    cross = cross.swapaxes(1, 2)
-    off = -(measure @ flat[..., None])
-    sure = np.where(seen, confidence, 1e-9)[:, used]
-    noise = ray_covariance[:, used]
-    most = np.ones((b, len(used)))
-    if dropped is not None:
-        most[dropped[:, used]] = _NOTHING
-    weight = most
-    point = guess
-    for _ in range(rounds):
-        depth = np.maximum((rays[:, used] * point[:, used]).sum(-1), _NEAREST)
-        spread = noise * (depth ** 2 / (sure * weight))[..., None, None]
-        total = inner.copy().reshape(b, len(used), 2, len(used), 2)
-        total[:, k, :, k] += spread.swapaxes(0, 1)
-        total = total.reshape(b, 2 * len(used), 2 * len(used))
-        inverse = np.linalg.inv(total)
-        solved = inverse @ off
-        point = (flat + (cross @ solved)[..., 0]).reshape(b, NUM_JOINTS, 3)
-        square = _left_out(inverse.reshape(b, len(used), 2, len(used), 2)[:, k, :, k].swapaxes(
-            0, 1), solved.reshape(b, len(used), 2), spread * (1 - weight)[..., None, None])
-        last = weight
+    shared = _SHARED if {PELVIS, SPINE} & set(used.tolist()) else []
+    factors = _factors(belief, shared)
+    variance = belief.variance.copy()
+    variance[:, [PELVIS, SPINE, *shared]] = 0
+    mean = belief.mean.copy()
+    _middles(mean)
+    guess = mean + translation(mean, view.rays, view.weight)[:, None]
+    if len(used) == NUM_JOINTS:
+        used = slice(None)   # views instead of copies
+    seen, sure, axes = seen[:, used], view.weight[:, used], view.axes[:, used]
+    noise = view.noise[:, used].transpose(2, 0, 1)
+    j = sure.shape[1]
+    # in the axes across and along each ray: the factors, the guess, the joints' own errors
+    local = axes @ factors[:, used]
+    one, two, along = local[:, :, 0], local[:, :, 1], local[:, :, 2]
+    flat = local[:, :, :2].reshape(b, 2 * j, -1)
+    at = (axes @ guess[:, used, :, None])[..., 0]
+    off, far = -at[..., :2], at[..., 2]
+    turned = (axes.reshape(b, 3 * j, 3) @ belief.turn).reshape(b, j, 3, 3)
+    scaled = turned * variance[:, used, None]
+    own = scaled @ turned.swapaxes(-1, -2)
+    known = np.where(seen, sure, 1e-9)
+    weight = most = np.ones((b, j)) if dropped is None else np.where(
+        dropped[:, used], _NOTHING, 1.0)
+    weighed = np.empty((b, j, 2, one.shape[-1]))
+    pushed = weighed.reshape(b, 2 * j, -1)
+    eye = np.eye(one.shape[-1])
+    depth = np.maximum(far, _NEAREST)
+    for step in range(rounds):
+        grown = noise * (depth * depth / (known * weight))
+        a, c, d = own[..., 0, 0] + grown[0], own[..., 0, 1] + grown[1], own[..., 1, 1] + grown[2]
+        det = a * d - c * c
+        p, q, r = d / det, -c / det, a / det      # the inverse of the 2 x 2 covariance
+        _push(p, q, r, one, two, weighed)
+        matrix = flat.swapaxes(1, 2) @ pushed
+        matrix += eye
+        inverse = np.linalg.inv(matrix)
+        x = inverse @ (pushed.swapaxes(1, 2) @ off.reshape(b, -1, 1))
+        left = off - (flat @ x).reshape(b, j, 2)
+        solved = np.empty((b, j, 2))
+        solved[..., 0] = p * left[..., 0] + q * left[..., 1]
+        solved[..., 1] = q * left[..., 0] + r * left[..., 1]
+        less = (pushed @ inverse).reshape(weighed.shape)
+        u, v = less[:, :, 0], weighed[:, :, 1]
+        square = _left_out(p - _dot(u, weighed[:, :, 0]), q - _dot(u, v),
+                           r - _dot(less[:, :, 1], v), solved, grown * (1 - weight))
+        if step == rounds - 1:
+            break
         weight = np.minimum(np.maximum((_FREEDOM + 2) / (_FREEDOM + square), _LEAST), most)
-    fit = (off * solved).sum((1, 2)) + np.linalg.slogdet(total)[1]
-    evidence = -0.5 * fit + 2 * (confidence[:, used] * np.log(depth)).sum(1)
+        depth = np.maximum(far + (along @ x)[..., 0] + own[..., 2, 0] * solved[..., 0]
+                           + own[..., 2, 1] * solved[..., 1], _NEAREST)
+    fit = ((off * solved).sum((1, 2)) + np.where(seen, np.log(det), 0).sum(1)
+           + np.linalg.slogdet(matrix)[1])
+    evidence = -0.5 * fit + 2 * (sure * np.log(depth)).sum(1)
     squares, weights = np.zeros((b, NUM_JOINTS)), np.ones((b, NUM_JOINTS))
-    squares[:, used] = np.where(seen[:, used], square, 0)
-    weights[:, used] = np.where(seen[:, used], last, 1)
-    return Posterior(point, wide - cross @ inverse @ cross.swapaxes(1, 2), squares, weights,
-                     evidence, np.zeros(b), np.zeros(b), np.zeros((b, NUM_JOINTS)))
+    squares[:, used] = np.where(seen, square, 0)
+    weights[:, used] = np.where(seen, weight, 1)
+    # the joints' own errors
+    gain = belief.turn[:, None] @ scaled[:, :, :2].swapaxes(-1, -2)
+    point = guess + (factors.reshape(b, _SIZE, -1) @ x).reshape(b, NUM_JOINTS, 3)
+    point[:, used] += (gain @ solved[..., None])[..., 0]
+    _middles(point)
+    covariance = None
+    if spread:
+        factors[:, used] -= gain @ weighed
+        _middles(factors)
+        rest = replace(belief, variance=variance).own()
+        back = np.empty_like(gain)
+        _push(p, q, r, gain[..., 0], gain[..., 1], back.swapaxes(-1, -2))
+        rest[:, used] -= back @ gain.swapaxes(-1, -2)
+        covariance = _covariance(factors.reshape(b, _SIZE, -1), inverse, rest)
+    return Posterior(point, covariance, squares, weights, evidence, np.zeros(b), np.zeros(b),
+                     np.zeros((b, NUM_JOINTS)))
 
 
-def _left_out(blocks, solved, more):
+def _push(p, q, r, one, two, out):
+    """Matrices ((p, q), (q, r)) (B, J) times rows ``one`` and ``two`` (B, J, R) into ``out``."""
+    p, q, r = p[..., None], q[..., None], r[..., None]
+    np.multiply(p, one, out=out[:, :, 0])
+    out[:, :, 0] += q * two
+    np.multiply(q, one, out=out[:, :, 1])
+    out[:, :, 1] += r * two
+
+
+def _dot(a, b):
+    """Products (B, J) of rows (B, J, R)."""
+    return np.einsum('bjr,bjr->bj', a, b)
+
+
+def _covariance(factors, inner, own):
+    """F C F^T with the joints' own blocks (B, 17, 3, 3), pelvis and spine being middles."""
+    out = factors @ inner @ factors.swapaxes(1, 2)
+    rest = np.zeros((len(out), NUM_JOINTS, 3, NUM_JOINTS, 3))
+    rest[:, _INDEX, :, _INDEX] = own.swapaxes(0, 1)
+    _middles(rest)
+    columns = rest.reshape(-1, _SIZE, NUM_JOINTS, 3)
+    for joint, (a, b) in _MIDDLES:
+        columns[:, :, joint] = (columns[:, :, a] + columns[:, :, b]) / 2
+    out += rest.reshape(out.shape)
+    return out
+
+
+def _left_out(a, c, d, solved, more):
     """Squared distances (B, J) of keypoints from what all others expect.
 
     Args:
-        blocks: (B, J, 2, 2) diagonal blocks D of the inverse; solved: (B, J, 2) inverse times
+        a, c, d: (B, J) of the diagonal blocks D of the inverse; solved: (B, J, 2) inverse times
             residuals, x: the innovation is D^-1 x, of covariance D^-1.
-        more: (B, J, 2, 2) by how much that covariance has grown because weight was lost.
+        more: (3, B, J) by how much that covariance has grown because weight was lost.
     """
-    a, c, d = blocks[..., 0, 0], blocks[..., 0, 1], blocks[..., 1, 1]
     det = np.maximum(a * d - c * c, 1e-300)
     x, y = solved[..., 0], solved[..., 1]
     u, v = (d * x - c * y) / det, (a * y - c * x) / det
-    a, c, d = d / det - more[..., 0, 0], -c / det - more[..., 0, 1], a / det - more[..., 1, 1]
+    a, c, d = d / det - more[0], -c / det - more[1], a / det - more[2]
     return (d * u * u - 2 * c * u * v + a * v * v) / np.maximum(a * d - c * c, 1e-300)
 
 
-def with_lengths(posterior, length_mean, length_covariance):
-    """The posterior once more told how long bones are (12,), linear about its mean."""
-    a, b = _PAIRS
-    count = np.arange(len(a))
-    bone = posterior.mean[:, a] - posterior.mean[:, b]
-    length = np.sqrt((bone ** 2).sum(-1))
-    along = bone / np.maximum(length, 1e-9)[..., None]
-    measure = np.zeros((len(bone), len(a), NUM_JOINTS, 3))
-    measure[:, count, a] = along
-    measure[:, count, b] = -along
-    measure = measure.reshape(len(bone), len(a), _SIZE)
-    cross = measure @ posterior.covariance
-    gain = np.linalg.inv(cross @ measure.swapaxes(1, 2) + length_covariance) @ cross
-    gain = gain.swapaxes(1, 2)
-    off = length_mean - length
-    precision = np.linalg.inv(length_covariance)
-    stretched = (off @ precision * off).mean(1)
-    step = gain @ off[..., None]
-    mean = posterior.mean + step.reshape(-1, NUM_JOINTS, 3)
-    off = off - (measure @ step)[..., 0]
-    strange = (off @ precision * off).mean(1)
-    odd = np.zeros((len(bone), NUM_JOINTS))
-    single = (length_mean - length) ** 2 / np.diag(length_covariance)
-    for bone_end, square in zip(_PAIRS.T, single.T, strict=True):
-        odd[:, bone_end] = np.maximum(odd[:, bone_end], square[:, None])
-    return replace(posterior, mean=mean, covariance=posterior.covariance - gain @ cross,
-                   stretched=stretched, strange=strange, odd=odd)
+class Lengths:
+    """How long people's bones are.
+
+    Args:
+        mean: (12,) and covariance (12, 12) of :data:`~lifting_ros.prior.model.LENGTHS`, statures.
+    """
+
+    def __init__(self, mean, covariance):
+        self.mean, self.covariance = mean, covariance
+        self._precision = np.linalg.inv(covariance)
+        self._variance = np.diag(covariance)
+
+    def _off(self, joints):
+        """By how much bones are too short (B, 12), and unit vectors along them (B, 12, 3)."""
+        bone = joints[:, _PAIRS[0]] - joints[:, _PAIRS[1]]
+        length = np.sqrt((bone ** 2).sum(-1))
+        return self.mean - length, bone / np.maximum(length, 1e-9)[..., None]
+
+    def _square(self, off):
+        return (off @ self._precision * off).mean(1)
+
+    def judge(self, posterior):
+        """The posterior with ``stretched`` alone."""
+        return replace(posterior, stretched=self._square(self._off(posterior.mean)[0]))
+
+    def tell(self, posterior):
+        """The posterior once more told how long bones are, linear about its mean."""
+        b = len(posterior.mean)
+        off, along = self._off(posterior.mean)
+        rows = posterior.covariance.reshape(b, NUM_JOINTS, 3, _SIZE)
+        cross = (along[:, :, None] @ (rows[:, _PAIRS[0]] - rows[:, _PAIRS[1]]))[:, :, 0]
+        own = self._along(cross, along)
+        gain = np.linalg.inv(own + self.covariance)
+        push = gain @ off[..., None]
+        step = (cross.swapaxes(1, 2) @ push).reshape(b, NUM_JOINTS, 3)
+        single = np.zeros((b, len(self.mean) + 1))
+        single[:, :-1] = off ** 2 / self._variance
+        return replace(
+            posterior, mean=posterior.mean + step,
+            covariance=posterior.covariance - cross.swapaxes(1, 2) @ (gain @ cross),
+            stretched=self._square(off), strange=self._square(off - (own @ push)[..., 0]),
+            odd=single[:, _ENDS].max(-1))
+
+    def _along(self, cross, along):
+        """Covariance of lengths (B, 12, 12) by that of lengths with joints (B, 12, 51)."""
+        columns = cross.reshape(len(cross), -1, NUM_JOINTS, 3).swapaxes(1, 2)
+        bones = columns[:, _PAIRS[0]] - columns[:, _PAIRS[1]]
+        return (bones @ along[..., None])[..., 0]
 
 
 def metric(posterior, stature):

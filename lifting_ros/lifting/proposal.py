@@ -2,9 +2,11 @@
 
 import numpy as np
 
+from ..matrices import inverse
 from ..prior.fit import align, facing, turn
 from .closed_form import Candidates
 
+_EYE = np.eye(3)
 _NOISE = 0.03   # statures: how far the guess is from the pose, roughly
 
 
@@ -59,8 +61,9 @@ def translation(poses, rays, confidence):
     Args:
         poses: (N, 17, 3) about the pelvis; rays: (N, 17, 3) unit; confidence: (N, 17).
     """
+    weighed = confidence[..., None] * rays
     along = (rays * poses).sum(-1, keepdims=True)
-    across = confidence[..., None] * (poses - along * rays)
-    square = ((confidence.sum(1) + 1e-6)[:, None, None] * np.eye(3)
-              - np.swapaxes(rays, 1, 2) @ (confidence[..., None] * rays))
-    return -np.linalg.solve(square, across.sum(1)[..., None])[..., 0]
+    off = (confidence[:, None] @ poses)[:, 0] - (along * weighed).sum(1)
+    square = ((confidence.sum(1) + 1e-6)[:, None, None] * _EYE
+              - np.swapaxes(rays, 1, 2) @ weighed)
+    return -(inverse(square) @ off[..., None])[..., 0]
