@@ -37,6 +37,40 @@ class LabelledFile(photos.Labelled):
         self._image = value
 
 
+class Folder:
+    """The photos that the labels name; some may not be there.
+
+    Args:
+        path: of the folder.
+    """
+
+    def __init__(self, path):
+        self._path, self._there = Path(path), {}
+
+    def file(self, name):
+        """Path of a photo, or None where it is not there."""
+        if name not in self._there:
+            self._there[name] = (self._path / name).is_file()
+        return self._path / name if self._there[name] else None
+
+    def report(self, labels, people, least):
+        """Say at the end of reading how many photos were missing.
+
+        Args:
+            labels: path of the labels, for the words. people: what was read of them.
+            least: labelled joints that were asked for.
+
+        Raises:
+            ValueError: there is nobody.
+        """
+        missing = sum(not there for there in self._there.values())
+        if missing:
+            log.warning('%d photos of %s are not in %s', missing, labels, self._path)
+        if not people:
+            raise ValueError(f'{labels}: nobody with {least} labelled joints whose photo is in '
+                             f'{self._path}')
+
+
 def number(file_name):
     """The name a COCO photo goes by here: twelve digits, whatever folder and prefix it has.
 
@@ -65,14 +99,14 @@ def read(path, folder, source='coco', least=5, kept_out=False, limit=None):
     Raises:
         ValueError: the file is not of that format.
     """
-    path, folder = Path(path), Path(folder)
+    path = Path(path)
     try:
         table = json.loads(path.read_text())
         images = {i['id']: i['file_name'] for i in table['images']}
         rows = table['annotations']
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f'{path} is not in the format of COCO keypoints: {error!r}') from error
-    people, missing, there = [], set(), {}
+    people, there = [], Folder(folder)
     for row in rows:
         if row.get('iscrowd') or row.get('category_id', 1) != 1 or 'keypoints' not in row:
             continue
@@ -85,11 +119,8 @@ def read(path, folder, source='coco', least=5, kept_out=False, limit=None):
         raw = raw.reshape(17, 3)
         if (raw[:, 2] > 0).sum() < least:
             continue
-        file = folder / name
-        if name not in there:
-            there[name] = file.is_file()
-        if not there[name]:
-            missing.add(name)
+        file = there.file(name)
+        if file is None:
             continue
         x, y, w, h = row['bbox']
         box = np.array([x, y, x + w, y + h], np.float64)
@@ -99,8 +130,5 @@ def read(path, folder, source='coco', least=5, kept_out=False, limit=None):
                                    extras))
         if limit and len(people) >= limit:
             break
-    if missing:
-        log.warning('%d photos of %s are not in %s', len(missing), path, folder)
-    if not people:
-        raise ValueError(f'{path}: nobody with {least} labelled joints whose photo is in {folder}')
+    there.report(path, people, least)
     return people

@@ -5,6 +5,8 @@ import torch.nn.functional as F
 
 from ..skeleton import MIRROR, NUM_JOINTS
 
+_POSE = 5.0     # weight of the error in 3D, in statures, beside nats of the maps
+
 _MIRROR = list(MIRROR)
 
 
@@ -143,3 +145,23 @@ def pose_loss(lifts, joints, height):
         pose = (lift - lift[:, :1])[known]
         total = total + torch.sqrt(((pose - truth) ** 2).sum(2) + 1e-6).mean()
     return total / len(lifts)
+
+
+def batch_loss(maps, batch, stride=4):
+    """Loss of a batch: that of the maps on the better side of each mirrored one, and of the pose.
+
+    Args:
+        maps: of :class:`..network.model.Maps`; batch: dict of a mixture; without ``joints`` the
+            maps alone count. stride: of the maps, px.
+
+    Returns:
+        the loss, and a dict of floats: its parts.
+    """
+    labels = better_side(maps.logits[-1], batch['keypoints'], batch['belief'], batch['known'],
+                         batch['swap'], stride=stride)
+    loss, said = belief_loss(maps, *labels, batch['weight'], stride=stride)
+    if 'joints' in batch:
+        pose = pose_loss(maps.lifts, batch['joints'], batch['height'])
+        loss = loss + _POSE * pose
+        said['pose'] = float(pose.detach())
+    return loss, said

@@ -1,15 +1,12 @@
 """People of MPII Human Pose: the authors' .mat, or the .json that is commonly made of it."""
 
 import json
-import logging
 from pathlib import Path
 
 import numpy as np
 
 from ..skeleton import INDEX, convert
-from .coco_json import LabelledFile
-
-log = logging.getLogger(__name__)
+from .coco_json import Folder, LabelledFile
 
 
 def _box(points, visible):
@@ -78,8 +75,7 @@ def read(path, folder, least=5, limit=None):
     Raises:
         ValueError: the file is of another format, or none of its photos is in the folder.
     """
-    path, folder = Path(path), Path(folder)
-    people, missing, there = [], set(), {}
+    path, people, there = Path(path), [], Folder(folder)
     try:
         rows = list((_from_mat if path.suffix == '.mat' else _from_json)(path))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -88,16 +84,11 @@ def read(path, folder, least=5, limit=None):
     for name, points, visible in rows:
         if (visible > 0).sum() < least:
             continue
-        if name not in there:
-            there[name] = (folder / name).is_file()
-        if not there[name]:
-            missing.add(name)
+        file = there.file(name)
+        if file is None:
             continue
-        people.append(_person(name, folder / name, points, visible))
+        people.append(_person(name, file, points, visible))
         if limit and len(people) >= limit:
             break
-    if missing:
-        log.warning('%d photos of %s are not in %s', len(missing), path, folder)
-    if not people:
-        raise ValueError(f'{path}: nobody with {least} labelled joints whose photo is in {folder}')
+    there.report(path, people, least)
     return people

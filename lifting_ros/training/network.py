@@ -23,7 +23,7 @@ from ..network.trunk import movenet_tensors
 from ..prior import PosePrior
 from . import own_data, photos
 from .curves import Curves
-from .losses import belief_loss, better_side, pose_loss
+from .losses import batch_loss
 from .mixture import Mixture, gather
 from .teacher import movenet
 
@@ -40,7 +40,6 @@ _RATES_CPM = 3e-4
 _FROZEN = ('trunk.conv1.', 'trunk.block0.', 'trunk.block1.', 'trunk.block2.', 'head.offset.')
 _NEW = 1e-3     # the maps that MoveNet has not
 _HOLD = 3       # steps between looks at whole photos: they cost as much as half a batch
-_POSE = 5.0     # weight of the error in 3D, in statures, beside nats of the maps
 
 
 @dataclass(frozen=True)
@@ -129,13 +128,7 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group['lr'] = group['rate'] * self.rate(self.done)
         maps = self.forward(batch['image'], batch.get('camera'))
-        labels = better_side(maps.logits[-1], batch['keypoints'], batch['belief'],
-                             batch['known'], batch['swap'], stride=self.stride)
-        loss, said = belief_loss(maps, *labels, batch['weight'], stride=self.stride)
-        if 'joints' in batch:
-            pose = pose_loss(maps.lifts, batch['joints'], batch['height'])
-            loss = loss + _POSE * pose
-            said['pose'] = float(pose.detach())
+        loss, said = batch_loss(maps, batch, self.stride)
         if (self.fast and self.teacher is not None and len(self.scenes) and plan.whole
                 and self.done % _HOLD == 0):
             held = self.hold(self.done)
@@ -269,11 +262,17 @@ def picture(model, batch, path, count=6):
     return shown
 
 
-def add_arguments(parser):
-    """Arguments of ``lifting-ros train network``."""
+def add_sources(parser):
+    """Arguments of what is trained on, the same for every training on photographs."""
     parser.add_argument('--data', required=True, help='folder of the labelled photos')
     parser.add_argument('--movenet', required=True, help='movenet_lightning.npz')
     parser.add_argument('--rendered', help='folder of rendered people (lifting-ros render)')
+    parser.add_argument('--limit', type=int, help='people of a source (to try things)')
+
+
+def add_arguments(parser):
+    """Arguments of ``lifting-ros train network``."""
+    add_sources(parser)
     parser.add_argument('--prior', help='pose prior; default: the shipped one')
     parser.add_argument('--out', required=True, help='folder for checkpoints, curves, pictures')
     parser.add_argument('--start', help='weights file to start from instead of MoveNet')
@@ -285,7 +284,6 @@ def add_arguments(parser):
     for name, kind in (('steps', int), ('batch', int), ('size', int), ('last_size', int),
                        ('switch', float), ('whole', int), ('rate', float), ('seed', int)):
         parser.add_argument('--' + name.replace('_', '-'), type=kind, default=getattr(Plan, name))
-    parser.add_argument('--limit', type=int, help='people of a source (to try things)')
     parser.add_argument('--threads', type=int, default=2)
     parser.add_argument('--glance', type=int, default=500, help='steps between looks at held-out')
     parser.add_argument('--keep', type=int, default=100, help='steps between checkpoints')

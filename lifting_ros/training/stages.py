@@ -18,9 +18,9 @@ from ..network import weights
 from ..network.model import BeliefNet, Config, Maps
 from ..prior import PosePrior
 from . import photos
-from .losses import belief_loss, better_side, pose_loss
+from .losses import batch_loss
 from .mixture import Mixture, gather
-from .network import _POSE, _keep_memory, use_prior
+from .network import _keep_memory, add_sources, use_prior
 
 log = logging.getLogger(__name__)
 
@@ -74,10 +74,7 @@ def train(model, data, steps, batch, seed, rate=1.5e-3, progress=iter):
         n, _, h, w = logits[0].shape
         maps = Maps(logits, logits[0].new_zeros(n, 4, h, w), logits[0].new_zeros(n, 17, 2), None,
                     lifts, fused, projected)
-        labels = better_side(logits[-1], now['keypoints'], now['belief'], now['known'],
-                             now['swap'])
-        loss, _ = belief_loss(maps, *labels, now['weight'])
-        loss = loss + _POSE * pose_loss(lifts, now['joints'], now['height'])
+        loss, _ = batch_loss(maps, now)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
@@ -87,9 +84,7 @@ def train(model, data, steps, batch, seed, rate=1.5e-3, progress=iter):
 
 def add_arguments(parser):
     """Arguments of ``lifting-ros train stages``."""
-    parser.add_argument('--data', required=True, help='folder of the labelled photos')
-    parser.add_argument('--movenet', required=True, help='movenet_lightning.npz')
-    parser.add_argument('--rendered', help='folder of rendered people (lifting-ros render)')
+    add_sources(parser)
     parser.add_argument('--start', help='network whose trunk is taken; default: the shipped one')
     parser.add_argument('--out', required=True, help='folder for the weights files')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1])
@@ -97,7 +92,6 @@ def add_arguments(parser):
     parser.add_argument('--steps', type=int, default=600)
     parser.add_argument('--batch', type=int, default=16)
     parser.add_argument('--size', type=int, default=192)
-    parser.add_argument('--limit', type=int, help='people of a source (to try things)')
     parser.add_argument('--threads', type=int, default=1)
 
 
