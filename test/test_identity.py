@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lifting_ros.evaluation import crowds, identity
-from lifting_ros.evaluation.filter import jitter_ratio_of_white, lag
+from lifting_ros.evaluation.filter import by_ray, jitter_ratio_of_white, lag
 from lifting_ros.lifting import Lifter
 from lifting_ros.skeleton import INDEX
 from lifting_ros.tracking import Tracker
@@ -34,6 +34,37 @@ def test_of_people_who_do_not_count_nothing_is_asked():
     visible[1, 6:] = False
     who, names, alike = identity.counted(np.array([0, 1]), true, visible, ['a', 'b'], true)
     assert who.tolist() == [0] and names == ['a'] and alike.shape == (1, 1)
+
+
+def test_who_comes_back_late_can_count_as_new_and_names_borne_twice_are_counted():
+    one = np.eye(1)
+    frames = [(np.array([3]), ['a'], one)] * 12 + [(np.array([], int), [], np.zeros((0, 0)))] * 40
+    frames += [(np.array([3]), ['a'], one)] * 12
+    new = identity.renumbered(frames, 15.0, away=2.0)
+    assert new[0][0][0] == new[11][0][0] != new[-1][0][0]
+    assert identity.renumbered(frames, 15.0, away=3.0)[-1][0][0] == 3
+    assert identity.merged(frames) == 0 and identity.merged(new) == 1
+
+
+def test_of_strangers_nobody_comes_twice(shared):
+    crowd = crowds.make('strangers', 2, 101, shared / 'data' / 'mocap', seconds=12.0)
+    in_sight = {}
+    for f, (who, _, _) in enumerate(crowd.people):
+        for w in who:
+            in_sight.setdefault(int(w), []).append(f)
+    assert len(in_sight) > 2
+    spans = sorted((min(f), max(f)) for f in in_sight.values())
+    # of two ways nobody else comes in while somebody is on each
+    for f in range(len(crowd.people)):
+        assert sum(a <= f <= b for a, b in spans) <= 2
+
+
+def test_nees_by_ray_is_one_and_two_where_the_covariance_is_right(rng):
+    root = rng.normal(size=(3, 3))
+    truth = np.tile([0.3, 0.2, 4.0], (100_000, 1))
+    found = truth + rng.normal(size=truth.shape) @ root.T
+    along, across = by_ray(truth, found, np.broadcast_to(root @ root.T, (100_000, 3, 3)))
+    assert along == pytest.approx(1, rel=0.03) and across == pytest.approx(2, rel=0.03)
 
 
 def test_people_who_cross_keep_their_names(shared):

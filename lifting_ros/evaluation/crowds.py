@@ -27,6 +27,10 @@ for _k, (_child, _) in enumerate(_BONES):
         _THICK[_k] = 0.1
 
 
+#: Others who come in after the first along each way, of strangers.
+_VISITS = 8
+
+
 @dataclass(frozen=True, eq=False)
 class Crowd:
     """A scene.
@@ -120,7 +124,7 @@ def _routes(kind, rng, people):
             points = [(4.2 + rng.uniform(-0.6, 0.6), y + 0.25 * rng.uniform(-1, 1))
                       for _ in range(20)]
             speed, pause = 0.7, 0.4
-        elif kind == 'leaving':
+        elif kind in ('leaving', 'strangers'):
             far = 0.9 * x + 0.8
             side = 1 if i % 2 else -1
             away = rng.uniform(0.5, 4.0, 12)
@@ -145,8 +149,8 @@ def make(kind, people, seed, mocap, rate=15.0, seconds=20.0):
 
     Args:
         kind: 'apart' (nobody hides anybody), 'crossing', 'hidden' (crossing, and behind a
-            board for 0.5 to 3 s) or 'leaving' (crossing, going out of the image and coming
-            back, or not).
+            board for 0.5 to 3 s), 'leaving' (crossing, going out of the image and coming
+            back) or 'strangers' (the same ways, but whoever comes in is somebody new).
         people: how many. seed: of everything. mocap: folder of the motion capture.
 
     Returns:
@@ -158,8 +162,11 @@ def make(kind, people, seed, mocap, rate=15.0, seconds=20.0):
     cycles = [_cycle(other_body(c, rng)) for c in walks for _ in range(2)]
     routes, boards = _routes(kind, rng, people)
     world = np.stack([_person(cycles, rng, rate, *r, frames) for r in routes])  # (P, F, 17, 3)
-    grown = rng.normal(1, 0.04, people)
-    world = world * [1, 1, 1]
+    if kind == 'strangers':
+        others = [_person(cycles, np.random.default_rng([seed, people, i, 5, k]), rate,
+                          *routes[i], frames) for i in range(people) for k in range(_VISITS)]
+        world = np.concatenate((world, np.stack(others)))
+    grown = rng.normal(1, 0.04, len(world))
     root = world[:, :, PELVIS:PELVIS + 1] * [1, 1, 0]
     world = root + (world - root) * grown[:, None, None, None]
     camera = Camera.from_fov(640, 480, 1.1)
@@ -169,11 +176,31 @@ def make(kind, people, seed, mocap, rate=15.0, seconds=20.0):
     rotation = np.stack((right, np.cross(ahead, right), ahead))
     eye = np.array([0, 0, 1.0 + 3.5 * np.sin(pitch)])
     joints = (world - eye) @ rotation.T
+    if kind == 'strangers':
+        joints = _replaced(joints, people, camera)
     visible = _visible(joints, camera, boards)
     crowd = Crowd(f'{kind}, {people} people', camera, rotation[:, 2], rate,
                   *_observed(joints, visible, camera, rate, rng), [])
-    _dress(crowd, people, visible, np.random.default_rng([seed, people, 3]))
+    _dress(crowd, len(joints), visible, np.random.default_rng([seed, people, 3]))
     return crowd
+
+
+def _replaced(joints, people, camera):
+    """Let another one come in wherever somebody has left the image: of (P + P * _VISITS, F, 17,
+    3) the first P are the first to come.
+    """
+    out = joints.copy()
+    out[..., 2] = -9.0                                  # behind the camera: not there
+    pixels = np.nan_to_num(camera.project(joints[:people]), nan=-1e4)
+    inside = ((pixels > 0) & (pixels < [camera.width, camera.height])).all(-1).any(-1)
+    for i in range(people):
+        edges = np.flatnonzero(np.diff(inside[i].astype(int)))
+        gone = edges[np.diff(inside[i].astype(int))[edges] < 0]
+        who, start = i, 0
+        for k, end in enumerate((*gone[:_VISITS], len(inside[i]) - 1)):
+            out[who, start:end + 1] = joints[who, start:end + 1]
+            who, start = people + i * _VISITS + k, end + 1
+    return out
 
 
 def _dress(crowd, people, visible, rng):

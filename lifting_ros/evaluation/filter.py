@@ -40,6 +40,19 @@ def nees(off, covariance):
     return float(measures.mahalanobis(0 * off, off, covariance).mean())
 
 
+def by_ray(truth, joints, covariance):
+    """NEES along the viewing ray (1 where the covariance is right) and across it (2)."""
+    ray = truth / np.linalg.norm(truth, axis=-1, keepdims=True)
+    side = np.cross(ray, [0.0, 1.0, 0.0])
+    side /= np.linalg.norm(side, axis=-1, keepdims=True)
+    plane = np.stack((side, np.cross(ray, side)), -2)                       # (..., 2, 3)
+    off = joints - truth
+    along = (off * ray).sum(-1) ** 2 / (ray[..., None, :] @ covariance @ ray[..., None])[..., 0, 0]
+    flat = (plane @ off[..., None])[..., 0]
+    inverse = np.linalg.inv(plane @ covariance @ np.swapaxes(plane, -1, -2))
+    return float(along.mean()), float(np.einsum('...i,...ij,...j', flat, inverse, flat).mean())
+
+
 def white(joints):
     """Standard deviation (17,) m of what is new in each image, by second differences."""
     return np.sqrt((np.diff(joints, n=2, axis=0) ** 2).sum(-1).mean(0) / 6)
@@ -164,14 +177,19 @@ def reaches(mocap, lifter, rng, count=6):
     return rows
 
 
-def clips_nees(mocap, lifter, rng, longest=4.0):
+def clips_nees(mocap, lifter, rng, longest=4.0, bodies=False):
     """NEES of joints and velocities on every held-out clip, with the errors the network makes:
-    raw, filtered, of velocities.
+    raw, filtered, of velocities, raw along the ray and across it.
+
+    Args:
+        bodies: give each clip another body, as those of other capture systems and annotators.
     """
-    from .sequences import Clip, clips, lift, shoot
+    from .sequences import Clip, clips, lift, other_body, shoot
     rows = []
     for clip in clips(mocap):
         short = Clip(clip.name, clip.kind, clip.joints[:int(longest * clip.rate)], clip.rate)
+        if bodies:
+            short = other_body(short, rng)
         shot = shoot(short, rng)
         joints, covariance = lift(lifter, shot)
         if np.isfinite(joints).all():
@@ -179,7 +197,8 @@ def clips_nees(mocap, lifter, rng, longest=4.0):
             speed = np.gradient(shot.joints, 1 / shot.rate, axis=0)
             rows.append((nees(joints - shot.joints, covariance),
                          nees(out['position'] - shot.joints, out['covariance']),
-                         nees((out['velocity'] - speed)[5:], out['velocity_covariance'][5:])))
+                         nees((out['velocity'] - speed)[5:], out['velocity_covariance'][5:]),
+                         *by_ray(shot.joints, joints, covariance)))
     return np.array(rows)
 
 
@@ -235,6 +254,8 @@ def run(args):
         found = play(joints, covariance, rate)
         row = {'nees_raw': nees(joints - truth, covariance),
                'nees': nees(found['position'] - truth, found['covariance']),
+               **dict(zip(('raw_along', 'raw_across'), by_ray(truth, joints, covariance),
+                          strict=True)),
                'lag_raw_ms': 1e3 * lag(truth, joints, rate),
                'lag_ms': 1e3 * lag(truth, found['position'], rate), 'images': len(truth)}
         out['films'][str(folder)] = row
@@ -248,11 +269,16 @@ def run(args):
         for row in out['reaches']:
             print('reach {clip}: {speed:.1f} m/s, late by {filtered_ms:.0f} ms, raw {raw_ms:.0f} '
                   'ms'.format(**row))
-        table = clips_nees(args.mocap, lifter, rng)
-        out['nees'] = dict(zip(('raw', 'filtered', 'velocity'), map(float, table.mean(0)),
-                               strict=True), clips=len(table))
-        print('NEES of {clips} held-out clips: raw {raw:.2f}, filtered {filtered:.2f}, velocity '
-              '{velocity:.2f}'.format(**out['nees']))
+        names = ('raw', 'filtered', 'velocity', 'raw_along', 'raw_across')
+        for which, bodies in (('as captured', False), ('of other bodies', True)):
+            rng = np.random.default_rng([args.seed, bodies])
+            table = clips_nees(args.mocap, lifter, rng, bodies=bodies)
+            row = dict(zip(names, map(float, table.mean(0)), strict=True), clips=len(table))
+            out.setdefault('nees', {})[which] = row
+            print('NEES of {clips} held-out clips {which}: raw {raw:.2f}, filtered {filtered:.2f} '
+                  '({ratio:.3f} of it), velocity {velocity:.2f}; raw along the ray '
+                  '{raw_along:.2f} of 1, across {raw_across:.2f} of 2'.format(
+                      **row, which=which, ratio=row['filtered'] / row['raw']))
     if args.json:
         with open(args.json, 'w') as f:
             json.dump(out, f, indent=1)
