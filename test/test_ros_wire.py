@@ -1,7 +1,9 @@
 """People written to bytes and read from bytes are those of the messages, field by field."""
 # ruff: noqa: I001 (ros_support goes first: it skips where there is no ROS)
 
-import ros_support  # noqa: F401
+import time
+
+import ros_support
 import numpy as np
 import pytest
 from rclpy.serialization import deserialize_message, serialize_message
@@ -139,3 +141,31 @@ def test_what_was_written_is_not_written_over(rng):
     got = wire.read(a)[1][0]
     wire.read(wire.write(second, header(), W, H))
     assert np.array_equal(kept, first[0].joints) and np.array_equal(got.joints, kept)
+
+
+def test_fuse_lives_through_a_message_that_makes_no_sense(rng):
+    import rclpy
+    from rclpy.parameter import Parameter
+
+    from lifting_ros.ros.fuse_node import FuseNode
+
+    rclpy.init(domain_id=ros_support.new_domain())
+    try:
+        node = FuseNode(parameter_overrides=[Parameter('topics', value=['/a', '/b']),
+                                             Parameter('target_frame', value='map')])
+        bad = conversions.to_array(people(rng, 1), header('map'), W, H)
+        bad.skeletons[0].scale_source = 77
+        good = wire.write(people(rng, 2), header('map'), W, H)
+        sent = []
+        node._out.publish = sent.append
+        for camera, data in zip(node._cameras, (serialize_message(bad), good)):
+            node._take(camera, data)
+        end = time.monotonic() + 60      # the good one waits for the other's next, for a while
+        while not sent and time.monotonic() < end:
+            node._check()
+        assert 'cannot be used' in node._cameras[0].problem and not node._cameras[1].problem
+        assert len(wire.read(sent[-1])[1]) == 2
+        node.close()
+        node.destroy_node()
+    finally:
+        rclpy.try_shutdown()

@@ -123,6 +123,8 @@ class FuseNode(Node):
                 if error.later and now < self._due + 0.1:
                     return False
                 camera.problem = str(error)
+            except Exception as error:  # noqa: BLE001 (one camera's message ends nothing)
+                camera.problem = f'its message cannot be used: {type(error).__name__}: {error}'
         if not views:
             return True
         # the newest image that could be used
