@@ -11,6 +11,8 @@ COMMANDS = {
     ('lift',): ('lifting_ros.lifting.command', 'keypoints of a file to 3D skeletons in metres'),
     ('train', 'prior'): ('lifting_ros.training.prior', 'fit the pose prior to motion capture'),
     ('train', 'lifter'): ('lifting_ros.training.rays', 'train the learned density of the lifter'),
+    ('train', 'calibration'): ('lifting_ros.training.calibrate', 'covariances of the lifter that '
+                               'hold what they say'),
     ('train', 'martinez'): ('lifting_ros.training.martinez', 'train the simple baseline, a peer'),
     ('train', 'network'): ('lifting_ros.training.network', 'train the belief-map network'),
     ('train', 'motion'): ('lifting_ros.training.motion', 'how people move, for the tracker'),

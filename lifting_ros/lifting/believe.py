@@ -4,13 +4,13 @@ Who fits badly is looked at again: with limbs of left and right exchanged, and w
 that contradict the others.
 """
 
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from ..person import ScaleSource
 from ..skeleton import INDEX, NUM_JOINTS
-from . import linear, scale
+from . import calibration, linear, scale
 from .frames import across, upright
 from .inputs import Answer, ray_noise
 
@@ -34,8 +34,6 @@ _DROP_GAIN = 5.0
 _SUSPECTS = 5
 #: -2 log of how seldom limbs are exchanged: what another reading must gain.
 _SWAP_COST = 10.0
-#: Where depth measures the joints, errors of the pose are not hidden behind those of the scale.
-_LEAST_FACTOR = 0.75
 #: So much dearer by one look a reading may be than the best, and be the best by both.
 _CLOSE = 4.0
 #: Below this log-likelihood a joint the keypoints are no human pose.
@@ -62,23 +60,53 @@ _PLAIN = _SWAPS + _SUSPECTS
 _READINGS = np.array(_READINGS + [_exchanged()] * (_SUSPECTS + 2))
 
 
+@dataclass(frozen=True, eq=False)
+class Draft:
+    """B people lifted in statures, not calibrated yet; frame with z up.
+
+    Args:
+        found: :class:`~lifting_ros.lifting.linear.Posterior`; own: (B, 17, 3, 3) of it.
+        to_up: (B, 3, 3) from the optical frame; known: (B,) whether gravity is.
+        sizes: (B, 2) mean and sigma of log stature; told: (B,) whether it was given.
+        person, joint, rays: of :func:`~lifting_ros.lifting.calibration.describe`.
+    """
+
+    found: linear.Posterior
+    own: np.ndarray
+    to_up: np.ndarray
+    known: np.ndarray
+    sizes: np.ndarray
+    told: np.ndarray
+    person: np.ndarray
+    joint: np.ndarray
+    rays: np.ndarray
+
+
 class Believer:
     """Lifts what is seen under a learned density.
 
     Args:
         prior: :class:`~lifting_ros.prior.PosePrior`, for statures and lengths of bones.
         density: :class:`~lifting_ros.lifting.density.RayDensity`.
-        factors: (2, 17) on the variance of joints that are seen, and not seen.
+        factors: (2, 17) on the variance of joints that are seen, and not seen, or a
+            :class:`~lifting_ros.lifting.calibration.Calibration`.
     """
 
     def __init__(self, prior, density, factors=None):
         self.prior, self.density = prior, density
         self.lengths = (None if prior.length_mean is None else
                         linear.Lengths(prior.length_mean, prior.length_covariance))
-        self.factors = np.ones((2, NUM_JOINTS)) if factors is None else factors
+        factors = np.ones((2, NUM_JOINTS)) if factors is None else factors
+        self.factors = factors if callable(factors) else calibration.Constant(factors)
 
     def __call__(self, sight):
         """Lift :class:`~lifting_ros.lifting.inputs.Sight`: Answer."""
+        return self._in_metres(self.draft(sight), sight)
+
+    def draft(self, sight):
+        """What is believed before the calibration and the scale: Draft. ``sight`` comes to be
+        as it was read at last, with limbs exchanged and errors left out.
+        """
         up, known = sight.gravity()
         to_up = upright(up, sight.middle)
         view = self._view(sight, to_up, known)
@@ -90,7 +118,11 @@ class Believer:
                                & ((sight.weight > 0).sum(1) >= _ENOUGH))
         if len(again):
             found = self._again(found, again, sight, view)
-        return self._in_metres(found, sight, to_up, known)
+        sizes, told = scale.statures(sight.stature, self.prior.stature)
+        scaled = told | np.isfinite(sight.height) | (sight.depth is not None)
+        own = calibration.blocks(found.covariance)
+        return Draft(found, own, to_up, known, sizes, told, *calibration.describe(
+            found, own, sight.weight, (sight.middle * to_up[:, 2]).sum(1), known, scaled))
 
     def _view(self, sight, to_up, known):
         """How people look, z up."""
@@ -165,21 +197,22 @@ class Believer:
         sight.covariance[again] = sight.covariance[row, order]
         return linear.Posterior(**out)
 
-    def _in_metres(self, found, sight, to_up, known):
-        sizes, told = scale.statures(sight.stature, self.prior.stature)
-        factor = np.where(sight.weight > 0, *self.factors)
-        if sight.depth is not None:
-            factor = np.maximum(factor, _LEAST_FACTOR)
-        root = np.sqrt(factor).repeat(3, axis=1)
-        found = replace(found, covariance=root[:, :, None] * found.covariance * root[:, None])
+    def _in_metres(self, draft, sight):
+        found, to_up = draft.found, draft.to_up
+        factor, of_stature, total = self.factors(draft.person, draft.joint)
+        sizes = np.stack((draft.sizes[:, 0], draft.sizes[:, 1] * np.sqrt(of_stature)), -1)
         by_depth = np.zeros(sight.weight.shape, dtype=bool)
-        fixed = np.where(told, ScaleSource.STATURE, ScaleSource.PRIOR)
+        fixed = np.where(draft.told, ScaleSource.STATURE, ScaleSource.PRIOR)
         if sight.depth is not None or np.isfinite(sight.height).any():
-            mean, covariance, used = scale.measured(found, sizes, sight, to_up, known)
+            mean, covariance, used = scale.measured(
+                calibration.grown_whole(found, draft.rays, factor), sizes, sight, to_up,
+                draft.known)
             by_depth = used[:, :NUM_JOINTS]
-            fixed = scale.strongest(used, told)
+            fixed = scale.strongest(used, draft.told)
         else:
-            mean, covariance = linear.metric(found, sizes)
+            mean, covariance = calibration.metric(
+                found.mean, calibration.grown(draft.own, draft.rays, factor), sizes)
+        covariance = total[..., None, None] * covariance
         turn = to_up[:, None]
         fit = -0.5 * (_cost(found, sight.weight) / np.maximum(sight.weight.sum(1), 1e-9)
                       + found.strange)

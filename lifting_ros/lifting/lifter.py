@@ -9,6 +9,7 @@ from ..person import ScaleSource, Source
 from ..prior import PosePrior
 from ..skeleton import GROUPS, NUM_JOINTS
 from .believe import Believer
+from .calibration import Calibration
 from .density import RayDensity
 from .depth import DepthImage
 from .inputs import Sight, covariance_rows, keypoint_covariances
@@ -58,19 +59,21 @@ class Lifter:
         candidates: without a density, how many (mode, heading) of the closed form are refined.
         rounds: without a density, steps of the refinement; 0 gives the closed form alone.
         calibration: factors on the density's variance (not on the stature's) by joint group
-            (skeleton.GROUPS), [where the joint is seen, where it is not] or one for both; or
-            None.
+            (skeleton.GROUPS), [where the joint is seen, where it is not] or one for both; or a
+            :class:`~lifting_ros.lifting.calibration.Calibration`; or None.
         density: :class:`~lifting_ros.lifting.density.RayDensity`, or None.
     """
 
     def __init__(self, prior, candidates=3, rounds=5, calibration=None, density=None):
         self.prior, self.density = prior, density
         self._search = Searcher(prior, candidates, rounds)
-        self.scale = np.ones((2, NUM_JOINTS))
-        for group, pair in (calibration or {}).items():
-            self.scale[:, GROUPS[group]] = np.reshape(pair, (-1, 1))
+        factors = calibration
+        if not isinstance(calibration, Calibration):
+            factors = np.ones((2, NUM_JOINTS))
+            for group, pair in (calibration or {}).items():
+                factors[:, GROUPS[group]] = np.reshape(pair, (-1, 1))
         self._way = (self._search if density is None
-                     else Believer(prior, density, self.scale))
+                     else Believer(prior, density, factors))
 
     @property
     def length_root(self):
@@ -94,7 +97,10 @@ class Lifter:
             WeightsError: the file is missing or not the expected one.
         """
         model = None if density == 'none' else RayDensity.load(density)
-        scales = json.loads(model.metadata.get('calibration', '{}')) if model else None
+        scales = None
+        if model:
+            scales = (Calibration.of(model.layers)
+                      or json.loads(model.metadata.get('calibration', '{}')))
         return cls(PosePrior.load(prior), density=model, calibration=scales)
 
     def lift(self, keypoints, confidence, camera, up=None, keypoint_covariance=None,

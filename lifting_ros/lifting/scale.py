@@ -11,7 +11,7 @@ from .refine import MARKED
 
 #: A given stature is believed to this relative sigma: it says how tall somebody is, not how long
 #: each limb is.
-GIVEN_STATURE_SIGMA = 0.035
+GIVEN_STATURE_SIGMA = 0.025
 #: Statures that are believed, metres.
 _STATURES = (0.3, 2.6)
 #: How high an ankle joint is over the ground on which its foot stands, metres, and its sigma;

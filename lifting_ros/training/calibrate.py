@@ -1,80 +1,218 @@
-"""Calibration of the lifter's covariances: one factor a group of joints (design.md 5.3)."""
+"""``lifting-ros train calibration``: covariances that hold what they say (design.md 5.3).
+
+People are lifted whose truth is known, at best such that the density has not seen: its spread on
+people unlike those of its fit is what a calibration is for. A small network then learns by how
+much each joint's covariance must grow (:mod:`lifting_ros.lifting.calibration`).
+"""
+
+import logging
 
 import numpy as np
+import torch
 from scipy.stats import chi2
 
-from ..evaluation import measures
-from ..evaluation.scenes import scenes
-from ..skeleton import GROUPS, LSP_JOINTS
-from .mocap import draw_balanced
+from ..lifting.calibration import JOINT, KIND, KINDS, PERSON, PREFIX, SCALED, Calibration
+from ..prior.file import WEIGHTS, load_tensors, record_digest, save_tensors
+from ..skeleton import NUM_JOINTS
+from .cases import collect, joined, squares
+from .mocap import HELD_OUT_SUBJECTS, draw_balanced, read, stature
+from .prior import split, training_poses
 from .sitting import sitting, upright
 
+log = logging.getLogger(__name__)
+#: Sigma of the log statures of the captures' subjects: 0.044 of fourteen. Adults of one country
+#: and both sexes have 0.055; wider, ellipsoids are too wide for who is of usual height.
+_ADULTS = 0.045
 #: Ellipsoids whose coverage is to be right, and what each counts.
-_LEVELS = ((0.5, 4.0), (0.9, 1.0), (0.95, 1.0))
+_LEVELS = ((0.5, 1.5), (0.75, 1.0), (0.9, 1.0), (0.95, 1.5))
 
 
-def factors(square):
+def loss_of(net, part, freedom):
+    """Mean negative log-likelihood under a Student distribution of each joint's covariance.
+
+    Args:
+        net: dict of tensors, see :class:`~lifting_ros.lifting.calibration.Calibration`.
+        part: dict of tensors, the fields of :class:`~lifting_ros.training.cases.Cases`.
+        freedom: degrees of freedom: what is far off counts less than for a Gaussian.
+    """
+    inner = torch.tanh((part['person'] @ net['person'])[:, None] + part['joint'] @ net['joint']
+                       + net['kind'][KIND])
+    across, along = torch.exp((inner @ net['out'] + net['bias']).clamp(-3, 3) / 2).unbind(-1)
+    rays = part['rays']
+    by = (across[..., None, None] * torch.eye(3, dtype=rays.dtype)
+          + ((along - across)[..., None] * rays)[..., None] * rays[..., None, :])
+    size = part['size'][:, 0, None, None]
+    sigma = part['size'][:, 1] * torch.where(part['scaled'] > 0, 1.0,
+                                             torch.exp(net['stature'] / 2))
+    scaled = sigma[:, None, None] * size * part['mean']
+    covariance = ((size ** 2)[..., None] * (by @ part['own'] @ by)
+                  + scaled[..., :, None] * scaled[..., None, :])
+    root = torch.linalg.cholesky(covariance)
+    z = torch.linalg.solve_triangular(root, part['off'][..., None], upper=False)
+    square = z.square().sum((-1, -2))
+    logdet = torch.log(torch.diagonal(root, dim1=-2, dim2=-1)).sum(-1)
+    fit = logdet + (freedom + 3) / 2 * torch.log1p(square / (freedom - 2))
+    return (part['share'][:, None] * fit).mean() / part['share'].mean() + 1e-3 * (
+        net['out'].square().mean() + net['joint'].square().mean() + net['person'].square().mean())
+
+
+def fit(cases, rng, width=20, steps=800, batch=256, rate=1e-2, freedom=12.0):
+    """Fit a calibration.
+
+    Args:
+        cases: :class:`~lifting_ros.training.cases.Cases`; rng: numpy Generator.
+        width: of the network; freedom: see :func:`loss_of`.
+
+    Returns:
+        dict of tensors for :class:`~lifting_ros.lifting.calibration.Calibration`.
+    """
+    torch.manual_seed(int(rng.integers(1 << 30)))
+    told = {'person': cases.person, 'joint': cases.joint}
+    middle = {k: v.reshape(-1, v.shape[-1]).mean(0) for k, v in told.items()}
+    spread = {k: v.reshape(-1, v.shape[-1]).std(0) + 0.05 for k, v in told.items()}
+    data = {k: getattr(cases, k) for k in ('rays', 'own', 'size', 'mean', 'off', 'share')}
+    data |= {k: (v - middle[k]) / spread[k] for k, v in told.items()}
+    data['scaled'] = cases.person[:, SCALED]
+    data = {k: torch.from_numpy(np.array(v, dtype=np.float64)) for k, v in data.items()}
+    net = {'person': 0.2 * torch.randn(PERSON, width), 'joint': 0.2 * torch.randn(JOINT, width),
+           'kind': 0.2 * torch.randn(len(KINDS), width), 'out': torch.zeros(width, 2),
+           'bias': torch.zeros(2), 'stature': torch.zeros(1)}
+    net = {k: v.double().requires_grad_() for k, v in net.items()}
+    optimiser = torch.optim.Adam(net.values(), rate)
+    for step in range(steps):
+        for group in optimiser.param_groups:
+            group['lr'] = rate * (0.5 + 0.5 * np.cos(np.pi * step / steps)) + 1e-5
+        rows = torch.from_numpy(rng.integers(len(cases), size=batch))
+        loss = loss_of(net, {k: v[rows] for k, v in data.items()}, freedom)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        if step % 300 == 0:
+            log.info('step %d: %.3f', step, float(loss.detach()))
+    out = {k: v.detach().numpy() for k, v in net.items()}
+    # what comes is not normalised
+    for k in told:
+        out['kind'] = out['kind'] - middle[k] / spread[k] @ out[k]
+        out[k] = out[k] / spread[k][:, None]
+    out['person_range'] = np.stack((cases.person.min(0), cases.person.max(0)))
+    out['joint_range'] = np.stack((cases.joint.min((0, 1)), cases.joint.max((0, 1))))
+    out['total'] = np.zeros((2, 2, len(KINDS)))
+    out['total'] = np.log(_totals(squares(Calibration(out), cases), cases))
+    return out
+
+
+def factors(square, share=None):
     """The factor on the variance that makes squared Mahalanobis distances those of 3 degrees
     of freedom, as far as one factor can: geometric mean of the quantiles' ratios.
+
+    Args:
+        square: (N,); share: (N,) what each counts, or None.
     """
-    logs = [n * np.log(np.quantile(square, q) / chi2.ppf(q, 3)) for q, n in _LEVELS]
+    order = np.argsort(square)
+    share = np.ones(len(square)) if share is None else share
+    below = (np.cumsum(share[order]) - share[order] / 2) / share.sum()
+    logs = [n * np.log(np.interp(q, below, square[order]) / chi2.ppf(q, 3)) for q, n in _LEVELS]
     return float(np.exp(sum(logs) / sum(n for _, n in _LEVELS)))
 
 
-def calibrate(lifters, sets, people=600, seed=11, rounds=6):
-    """Factors by group on the density's variance, over pairs of a lifter and poses.
+def _totals(square, cases, least=300):
+    """Factors (2, 2, kinds) on whole covariances, 1 where there are too few cases."""
+    out = np.ones((2, 2, len(KINDS)))
+    share = np.broadcast_to(cases.share[:, None], square.shape)
+    for scaled in (0, 1):
+        for seen in (0, 1):
+            of = (((cases.person[:, SCALED] > 0.5) == scaled)[:, None]
+                  & ((cases.joint[..., 0] > 0.5) == seen))
+            for kind in range(len(KINDS)):
+                which = of & (KIND[:NUM_JOINTS] == kind)
+                if which.sum() >= least:
+                    out[scaled, seen, kind] = factors(square[which], share[which])
+    return out
 
-    Each pair counts alike, so that a lifter fitted without a source, on that source, speaks for
-    capture systems that no fit has seen; where there is none, people of other definitions of
-    joints (:func:`~lifting_ros.training.mocap.reproportion`) do. Of eight people five have
-    fourteen joints, two six fewer, one keypoints that are noisy and said to be.
-    The stature's part of the covariance is no business of the factors, so they are found by
-    lifting again and again.
+
+def _people(poses, n, rng):
+    """n poses (n, 17, 3) m, kinds balanced, a tenth seated."""
+    sit = n // 10 if upright(poses).any() else 0
+    drawn = poses[draw_balanced(poses, n - sit, rng)]
+    return (drawn + sitting(poses, sit, rng) if sit else drawn).joints
+
+
+def resized(joints, mean, rng):
+    """The same people (N, 17, 3) m of statures drawn anew about log ``mean``: a few subjects' own
+    do not say how people's vary.
+    """
+    size = np.exp(rng.normal(mean, _ADULTS, len(joints))) / stature(joints)
+    return joints * size[:, None, None]
+
+
+def gather(lifter, poses, unseen, source, people, rng):
+    """Cases to fit on, from all that may be looked at.
 
     Args:
-        lifters: lifters, one a set; they may be one and the same. Their ``scale`` is set.
-        sets: :class:`~lifting_ros.training.mocap.Poses`, one a lifter.
-        people: how many of each.
+        lifter: the one to calibrate; poses: what it was fitted on.
+        unseen: a lifter fitted without ``source``, alike in all else, or None.
+        source: Poses that it has not seen.
+        people: how many of each set.
+        rng: numpy Generator.
 
     Returns:
-        dict of group -> [factor on the variance where the joint is seen, where it is not].
+        Cases, a third each: the source's subjects, the fit's as they are, and the fit's with
+        other proportions and definitions; statures drawn anew but for the fit's as they are.
+        Without ``unseen`` the last two alone.
     """
-    views = [_views(poses, people, seed + i) for i, poses in enumerate(sets)]
-    found = {g: np.ones(2) for g in GROUPS}
-    for _ in range(rounds):
-        squares = {g: ([], []) for g in GROUPS}
-        for lifter, (s, keypoints, confidence, told) in zip(lifters, views, strict=True):
-            for group, joints in GROUPS.items():
-                lifter.scale[:, joints] = found[group][:, None]
-            out = lifter.lift(keypoints, confidence, s.camera, s.up, told)
-            ok = np.isfinite(out.joints).all((1, 2))
-            square = measures.mahalanobis(out.joints[ok], s.joints[ok], out.covariance[ok])
-            for group, joints in GROUPS.items():
-                here, seen = square[:, joints], confidence[ok][:, joints] > 0
-                squares[group][0].append(here[seen])
-                squares[group][1].append(here[~seen])
-        for g, pair in squares.items():
-            found[g] = np.clip(found[g] * [factors(np.concatenate(v)) for v in pair], 0.1, 20)
-    return {g: [round(float(f), 4) for f in pair] for g, pair in found.items()}
+    parts = [collect(lifter, _people(poses, people, rng), rng),
+             collect(lifter, resized(training_poses(poses, people, rng, variety=0.3)[0],
+                                     lifter.prior.stature[0], rng), rng)]
+    if unseen is not None:
+        subjects = np.unique(source.subject)
+        for subject in subjects:
+            one = source[source.subject == subject]
+            joints = resized(_people(one, people, rng), unseen.prior.stature[0], rng)
+            parts.append(collect(unseen, joints, rng, share=1 / len(subjects)))
+    return joined(parts)
 
 
-def _views(poses, people, seed):
-    """Scenes of people, their keypoints, confidence and the covariances that are told."""
-    rng = np.random.default_rng(seed)
-    sit = people // 10 if upright(poses).any() else 0
-    drawn = poses[draw_balanced(poses, people - sit, rng)]
-    if sit:
-        drawn = drawn + sitting(poses, sit, rng)
-    s = scenes(drawn.joints, rng)
-    order = rng.permutation(people)
-    fewer, noisy = order[:people // 4], order[people // 4:3 * people // 8]
-    confidence, keypoints = s.confidence.copy(), s.keypoints.copy()
-    for i in fewer:
-        confidence[i, rng.choice(LSP_JOINTS, 6, replace=False)] = 0
-    sigma = np.full(people, 2.0)
-    sigma[noisy] = rng.uniform(3, 10, len(noisy))
-    keypoints += np.sqrt(sigma ** 2 - 4)[:, None, None] * rng.standard_normal(keypoints.shape)
-    told = (sigma ** 2)[:, None, None, None] * np.ones((1, 17, 1, 1)) * np.eye(2)
-    # who is not noisy has the default, as most users have
-    told[np.setdiff1d(order, noisy)] = np.nan
-    return s, keypoints, confidence, told
+def add_arguments(parser):
+    parser.add_argument('--mocap', required=True, help='folder or npz of motion capture')
+    parser.add_argument('--lifter', default=str(WEIGHTS / 'lifter.safetensors'),
+                        help='the learned density to calibrate (the shipped one)')
+    parser.add_argument('--prior', help="a prior's file (the shipped one)")
+    parser.add_argument('--unseen-lifter', metavar='FILE', help='a density trained as it was, '
+                        'but without a source: it says what people that nobody saw add')
+    parser.add_argument('--unseen-prior', metavar='FILE', help='a prior without that source')
+    parser.add_argument('--unseen-source', default='hdm05', help='the source (%(default)s)')
+    parser.add_argument('--holdout-subject', nargs='*', default=list(HELD_OUT_SUBJECTS),
+                        help='subjects that are not looked at')
+    parser.add_argument('--people', type=int, default=800, help='of each set')
+    parser.add_argument('--out', help='file to write (that of --lifter)')
+    parser.add_argument('--seed', type=int, default=11)
+
+
+def run(args):
+    from ..evaluation.lift3d import knows
+    from ..lifting import Lifter
+    torch.set_num_threads(1)
+    keep, _ = split(read(args.mocap), (), args.holdout_subject)
+    unseen = None
+    if args.unseen_lifter:
+        unseen = Lifter.from_pretrained(args.unseen_prior, args.unseen_lifter)
+        if knows(unseen, args.unseen_source):
+            raise ValueError(f'{" and ".join(knows(unseen, args.unseen_source))} of --unseen-* '
+                             f'may have seen {args.unseen_source}')
+    rng = np.random.default_rng(args.seed)
+    cases = gather(Lifter.from_pretrained(args.prior, args.lifter), keep, unseen,
+                   keep[keep.source == args.unseen_source], args.people, rng)
+    found = fit(cases, rng)
+    tensors, metadata = load_tensors(args.lifter)
+    tensors = {k: v for k, v in tensors.items() if not k.startswith(PREFIX)}
+    metadata.pop('calibration', None)
+    metadata['calibrated_on'] = 'fit' + (f', {args.unseen_source} unseen' if unseen else '')
+    out = args.out or args.lifter
+    save_tensors(out, tensors | {PREFIX + k: np.asarray(v, dtype=np.float32)
+                                 for k, v in found.items()}, metadata)
+    record_digest(out)
+    held = squares(Calibration(found), cases)
+    print(f'{out}: {len(cases)} people; of those it was fitted on 50 % ellipsoids hold '
+          f'{100 * (held < chi2.ppf(0.5, 3)).mean():.0f} %, 95 % ones '
+          f'{100 * (held < chi2.ppf(0.95, 3)).mean():.0f} %')
+    return 0

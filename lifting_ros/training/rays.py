@@ -149,11 +149,11 @@ def loss_of(out, target, rank):
     return 20 * distance + 100 * off.square().mean() + 0.02 * likelihood, distance.detach()
 
 
-def train(poses, minutes, seed=0, width=768, blocks=2, rank=6, batch=320, rate=1.5e-3,
+def train(poses, minutes, seed=0, width=768, blocks=2, rank=6, batch=512, rate=1.5e-3,
           variety=0.5, weights=None, save=None):
     """Train for some minutes, from ``weights`` (name -> numpy) if given.
 
-    ``save(weights, report)`` is called every 5000 steps: training may be cut short.
+    ``save(weights, report)`` is called every 2000 steps: training may be cut short.
 
     Returns:
         the averaged weights (name -> numpy) and a report (dict of strings).
@@ -191,7 +191,7 @@ def train(poses, minutes, seed=0, width=768, blocks=2, rank=6, batch=320, rate=1
         if step % 500 == 0:
             log.info('%5.1f min, step %d: loss %.3f, error %.4f statures', spent, step,
                      float(loss.detach()), np.mean(seen[-500:]))
-        if save and step % 5000 == 0:
+        if save and step % 2000 == 0:
             save(*_result(average, step, seen))
     return _result(average, step, seen)
 
