@@ -59,6 +59,13 @@ class Watch:
         return (info.node_name, info.node_namespace) == (self._node.get_name(),
                                                          self._node.get_namespace())
 
+    def _named(self, info):
+        """Whether it is known whose an end is; where it stays unknown, that has to do."""
+        if 'UNKNOWN' not in info.node_name:
+            return True
+        since = self._since.setdefault(bytes(info.endpoint_gid), self._clock())
+        return self._clock() - since >= PATIENCE
+
     def _incoming(self, wanted, subscription):
         topic, kind = subscription.topic_name, _type_name(subscription.msg_type)
         ours = list(filter(self._own, self._node.get_subscriptions_info_by_topic(topic)))
@@ -72,7 +79,7 @@ class Watch:
             return
         self._since.pop(topic, None)
         for info in others:
-            if info.topic_type == kind:
+            if info.topic_type == kind and self._named(info):
                 wrong = _mismatch(info.qos_profile, profile)
                 if wrong:
                     yield ('in', topic, bytes(info.endpoint_gid)), (
@@ -106,7 +113,7 @@ class Watch:
                 profile = info.qos_profile
         for info in self._node.get_subscriptions_info_by_topic(topic):
             wrong = _mismatch(profile, info.qos_profile)
-            if wrong and info.topic_type == kind:
+            if wrong and info.topic_type == kind and self._named(info):
                 yield ('out', topic, bytes(info.endpoint_gid)), (
                     f'{_full(info)} gets nothing from {topic}: it asks for '
                     f'{words(info.qos_profile)}, this node publishes {words(profile)}. {wrong}: '
