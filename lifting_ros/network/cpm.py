@@ -7,7 +7,7 @@ layers carry the names of the original Caffe model, so that its weights load by 
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,7 @@ from torch import nn
 
 from ..skeleton import NUM_JOINTS
 from .lift import Lift, soft_peaks
-from .model import EXTRAS, Maps, grid
+from .model import EXTRAS, LiftConfig, Maps, grid
 
 STRIDE = 8
 _MAPS = NUM_JOINTS + 1
@@ -33,16 +33,14 @@ _MIDDLE = 21.0 / 368    # spread of the map of the crop's middle, as a share of 
 
 
 @dataclass(frozen=True)
-class CpmConfig:
-    """What makes a ``cpm``; stored in the weights file.
+class CpmConfig(LiftConfig):
+    """What makes a ``cpm``, beside :class:`lifting_ros.network.model.LiftConfig`.
 
     Args:
         stages: belief-map stages.
         channels: of a later stage's layers.
         size: side of the crops, px, a multiple of 8.
         width: factor on the channels of the trunk and of stage 1 (1: the paper's).
-        lift, lift_dims, lift_headings, lift_modes, margin: as in
-            :class:`lifting_ros.network.model.Config`.
         linear: the maps are the beliefs themselves, as in the original, and not their logits.
         kind: name of this member.
     """
@@ -51,17 +49,8 @@ class CpmConfig:
     channels: int = 128
     size: int = 368
     width: float = 1.0
-    lift: bool = True
-    lift_dims: int = 8
-    lift_headings: int = 16
-    lift_modes: int = 12
-    margin: float = 1.25
     linear: bool = False
     kind: str = 'cpm'
-
-    def to_dict(self):
-        """Plain dict, for the weights file."""
-        return asdict(self)
 
 
 class VggTrunk(nn.ModuleDict):

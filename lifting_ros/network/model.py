@@ -45,14 +45,10 @@ _COMPLETE = _complete()
 
 
 @dataclass(frozen=True)
-class Config:
-    """What makes a network; stored in the weights file.
+class LiftConfig:
+    """What every member has; stored in the weights file.
 
     Args:
-        stages: belief-map stages, 1 or more.
-        channels: width of a later stage's block.
-        layers: depthwise 7x7 layers in a later stage's block (at stride 8).
-        size: side of the crops it is meant for, px.
         lift: whether poses are lifted and fused between stages.
         lift_dims: dimensions of the prior used inside the network.
         lift_headings: headings tried inside the network.
@@ -60,10 +56,6 @@ class Config:
         margin: side of a crop over the longer side of its box.
     """
 
-    stages: int = 6
-    channels: int = 64
-    layers: int = 1
-    size: int = 256
     lift: bool = True
     lift_dims: int = 8
     lift_headings: int = 16
@@ -73,6 +65,23 @@ class Config:
     def to_dict(self):
         """Plain dict, for the weights file."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Config(LiftConfig):
+    """What makes a network, beside :class:`LiftConfig`.
+
+    Args:
+        stages: belief-map stages, 1 or more.
+        channels: width of a later stage's block.
+        layers: depthwise 7x7 layers in a later stage's block (at stride 8).
+        size: side of the crops it is meant for, px.
+    """
+
+    stages: int = 6
+    channels: int = 64
+    layers: int = 1
+    size: int = 256
 
 
 class Maps(NamedTuple):

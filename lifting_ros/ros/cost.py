@@ -73,6 +73,23 @@ def listen():
         rclpy.spin_once(node, timeout_sec=0.1)
 
 
+@contextlib.contextmanager
+def _listening(wanted, *nodes):
+    """A process that subscribes to everything, or None; at the end it and the nodes are gone."""
+    process = None
+    if wanted:
+        process = subprocess.Popen([sys.executable, '-m', 'lifting_ros.ros.cost', '--listen'])
+    try:
+        yield process
+    finally:
+        if process is not None:
+            process.terminate()
+            process.wait(30)
+        for node in nodes:
+            getattr(node, 'close', lambda: None)()
+            node.destroy_node()
+
+
 def measure(people=4, frames=400, rate=60.0, sigmas=1.0, listeners=True):
     """CPU milliseconds per image of each part, of this process with all its threads.
 
@@ -92,11 +109,8 @@ def measure(people=4, frames=400, rate=60.0, sigmas=1.0, listeners=True):
     notes = [] if bodies else ['hri_msgs is not installed: REP-155 is not in the sum']
     if compat.TFMessage is None and compat.tf2_ros is None:
         notes.append('tf2_msgs is not installed: no frames are sent')
-    process = None
-    if listeners:
-        process = subprocess.Popen([sys.executable, '-m', 'lifting_ros.ros.cost', '--listen'])
     spent = {part: [] for part in ('tracking', 'messages', 'tf', 'rep155', 'markers')}
-    try:
+    with _listening(listeners, node) as process:
         settle = 120
         for n, seen in enumerate(observations(people, settle + frames)):
             until = time.monotonic() + 1 / rate
@@ -124,11 +138,6 @@ def measure(people=4, frames=400, rate=60.0, sigmas=1.0, listeners=True):
                     spent[part].append(1e-6 * ns)
             while time.monotonic() < until:
                 time.sleep(0.001)
-    finally:
-        if process is not None:
-            process.terminate()
-            process.wait(30)
-        node.destroy_node()
     spent['asked for'] = [a + b + c + d for a, b, c, d in zip(
         *(spent[part] for part in ('tracking', 'tf', 'rep155', 'markers')))]
     return {'people': people, 'frames': frames, 'listeners': listeners, 'notes': notes,
@@ -189,11 +198,8 @@ def measure_fuse(people=6, cameras=3, frames=400, rate=30.0, listeners=True):
     if static is None:
         raise RuntimeError('tf2_msgs is not installed: fuse cannot work')
     static.sendTransform([_transform(f'camera{c}', *m) for c, m in enumerate(mounts)])
-    process = None
-    if listeners:
-        process = subprocess.Popen([sys.executable, '-m', 'lifting_ros.ros.cost', '--listen'])
     spent, settle, count = [], 120, []
-    try:
+    with _listening(listeners, fuse, node) as process:
         for n, said in enumerate(crowd(mounts, people, settle + frames)):
             until = time.monotonic() + 1 / rate
             if n == 0:
@@ -214,13 +220,6 @@ def measure_fuse(people=6, cameras=3, frames=400, rate=30.0, listeners=True):
                 count.append(fuse._people)
             while time.monotonic() < until:
                 time.sleep(0.001)
-    finally:
-        if process is not None:
-            process.terminate()
-            process.wait(30)
-        fuse.close()
-        fuse.destroy_node()
-        node.destroy_node()
     return {'people': people, 'cameras': cameras, 'frames': frames, 'listeners': listeners,
             'fused': round(float(np.mean(count)), 2), 'notes': [],
             'parts': {'fuse': _figures(spent)}}

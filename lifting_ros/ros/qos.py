@@ -9,28 +9,22 @@ from rclpy.qos import (
 )
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
+
+def _profile(reliability, depth, durability=DurabilityPolicy.VOLATILE):
+    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=reliability,
+                      durability=durability)
+
+
 #: Sensor data in: best effort, and only the newest; nothing queues up behind a slow node.
-NEWEST = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1,
-                    reliability=ReliabilityPolicy.BEST_EFFORT,
-                    durability=DurabilityPolicy.VOLATILE)
+NEWEST = _profile(ReliabilityPolicy.BEST_EFFORT, 1)
 #: Results out: reliable, which a best-effort subscriber may have too.
-RESULT = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=5,
-                    reliability=ReliabilityPolicy.RELIABLE,
-                    durability=DurabilityPolicy.VOLATILE)
+RESULT = _profile(ReliabilityPolicy.RELIABLE, 5)
 #: Pictures out: reliable for RViz's sake, but never more than one waits.
-PICTURE = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1,
-                     reliability=ReliabilityPolicy.RELIABLE,
-                     durability=DurabilityPolicy.VOLATILE)
+PICTURE = _profile(ReliabilityPolicy.RELIABLE, 1)
 #: Said once, heard by whoever comes later.
-LATCHED = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1,
-                     reliability=ReliabilityPolicy.RELIABLE,
-                     durability=DurabilityPolicy.TRANSIENT_LOCAL)
-
-
+LATCHED = _profile(ReliabilityPolicy.RELIABLE, 1, DurabilityPolicy.TRANSIENT_LOCAL)
 #: An IMU's samples about an image are all wanted.
-IMU = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=200,
-                 reliability=ReliabilityPolicy.BEST_EFFORT,
-                 durability=DurabilityPolicy.VOLATILE)
+IMU = _profile(ReliabilityPolicy.BEST_EFFORT, 200)
 
 #: What a user may override with parameters ``qos_overrides.<topic>.<publisher|subscription>...``.
 #: Not the depth of what comes in: the newest frame wins.
