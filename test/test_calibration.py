@@ -64,9 +64,16 @@ def test_metres_are_those_of_the_whole_posterior():
     sizes = np.stack((rng.normal(0.5, 0.1, 4), rng.uniform(0.02, 0.1, 4)), -1)
     mean, covariance = calibration.metric(
         found.mean, calibration.blocks(found.covariance), sizes)
-    other = linear.metric(found, sizes)
-    np.testing.assert_allclose(mean, other[0])
-    np.testing.assert_allclose(covariance, other[1])
+    # drawn: poses times statures, both Gaussian
+    poses = np.stack([rng.multivariate_normal(m.ravel(), c, 20000) for m, c in
+                      zip(found.mean, found.covariance, strict=True)])
+    size = np.exp(sizes[:, :1]) * (1 + sizes[:, 1:] * rng.standard_normal((4, 20000)))
+    drawn = (size[..., None] * poses).reshape(4, 20000, 17, 3)
+    np.testing.assert_allclose(mean, drawn.mean(1), atol=0.03 * np.abs(mean).max())
+    for i in range(4):
+        for j in range(17):
+            want = np.cov(drawn[i, :, j].T)
+            assert np.abs(covariance[i, j] - want).max() < 0.06 * np.abs(want).max()
 
 
 def test_mirrored_people_have_mirrored_factors():

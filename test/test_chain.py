@@ -111,3 +111,25 @@ def test_the_worst_are_shown_first(folder):
     at = scale * (shots[7].keypoints[4] - (box[:2] + box[2:]) / 2) + 120     # the truth is white
     x, y = np.round(at).astype(int)
     assert (image[y - 4:y + 5, x - 4:x + 5] > 200).all(2).any()
+
+
+def test_cases_of_pictures_are_what_the_lifter_says(folder):
+    from lifting_ros.training.picture_cases import collect_pictures
+    shots = chain.pictures(folder)
+
+    class Anywhere(Network):
+        def keypoints(self, image, boxes):
+            shot = self.shots[self.calls % len(self.shots)]
+            wide = (boxes[0, 2:] - boxes[0, :2]) / (shot.box[2:] - shot.box[:2])
+            assert (wide > 0.89).all() and (wide < 1.16).all()
+            return super().keypoints(image, shot.box[None])
+    lifter = Lifter.from_pretrained()
+    found = chain.boxes_given(Network(shots), shots)
+    plain = chain.lift_all(Lifter(lifter.prior, density=lifter.density), shots, found)
+    cases = collect_pictures(lifter, Anywhere(shots), shots, np.random.default_rng(0), 0.5,
+                             gravity=1.0, given=0.0)
+    assert len(cases) == len(shots) and (cases.share == 0.5).all()
+    # how far off, whichever way the axes are turned; it stands in metres by the prior's stature
+    truth = np.array([s.joints for s in shots])
+    np.testing.assert_allclose(np.linalg.norm(cases.off, axis=2),
+                               np.linalg.norm(truth - plain.joints, axis=2), rtol=1e-4, atol=1e-5)

@@ -183,6 +183,11 @@ def add_arguments(parser):
     parser.add_argument('--unseen-source', default='hdm05', help='the source (%(default)s)')
     parser.add_argument('--holdout-subject', nargs='*', default=list(HELD_OUT_SUBJECTS),
                         help='subjects that are not looked at')
+    parser.add_argument('--pictures', nargs='*', default=[], metavar='FOLDER',
+                        help='of "lifting-ros render crops": lifts of the network\'s own '
+                        'keypoints count as a set, too')
+    parser.add_argument('--most-pictures', type=int, help='of a folder')
+    parser.add_argument('--network', help='the network that looks at them (the shipped one)')
     parser.add_argument('--people', type=int, default=800, help='of each set')
     parser.add_argument('--out', help='file to write (that of --lifter)')
     parser.add_argument('--seed', type=int, default=11)
@@ -200,13 +205,19 @@ def run(args):
             raise ValueError(f'{" and ".join(knows(unseen, args.unseen_source))} of --unseen-* '
                              f'may have seen {args.unseen_source}')
     rng = np.random.default_rng(args.seed)
-    cases = gather(Lifter.from_pretrained(args.prior, args.lifter), keep, unseen,
+    whole = Lifter.from_pretrained(args.prior, args.lifter)
+    cases = gather(whole, keep, unseen,
                    keep[keep.source == args.unseen_source], args.people, rng)
+    if args.pictures:
+        from .picture_cases import from_folders
+        cases = joined([cases, from_folders(whole, args.network, args.pictures, rng,
+                                            args.people, args.most_pictures)])
     found = fit(cases, rng)
     tensors, metadata = load_tensors(args.lifter)
     tensors = {k: v for k, v in tensors.items() if not k.startswith(PREFIX)}
     metadata.pop('calibration', None)
-    metadata['calibrated_on'] = 'fit' + (f', {args.unseen_source} unseen' if unseen else '')
+    metadata['calibrated_on'] = ('fit' + (f', {args.unseen_source} unseen' if unseen else '')
+                                 + (', pictures' if args.pictures else ''))
     out = args.out or args.lifter
     save_tensors(out, tensors | {PREFIX + k: np.asarray(v, dtype=np.float32)
                                  for k, v in found.items()}, metadata)

@@ -36,6 +36,17 @@ class Cases:
     off: np.ndarray
     share: np.ndarray
 
+    @classmethod
+    def of(cls, draft, joints, share=1.0):
+        """Cases of a lift's :class:`~lifting_ros.lifting.believe.Draft` and the true joints
+        (N, 17, 3) m in the optical frame.
+        """
+        size = np.exp(draft.sizes[:, 0])
+        off = joints @ draft.to_up.swapaxes(1, 2) - size[:, None, None] * draft.found.mean
+        return cls(draft.person, draft.joint, draft.rays, draft.own,
+                   np.stack((size, draft.sizes[:, 1]), -1), draft.found.mean, off,
+                   np.full(len(size), share))
+
     def __len__(self):
         return len(self.person)
 
@@ -53,7 +64,19 @@ def squares(calibration, cases):
     return measures.mahalanobis(0 * cases.off, cases.off, covariance) / total
 
 
-class _Ear(Believer):
+class Ear(Believer):
+    """A lifter's inner part whose last draft can be had: ``heard``, None before the first."""
+
+    heard = None
+
+    @classmethod
+    def put_into(cls, lifter):
+        """A lifter like another, without its calibration, and the ear in it."""
+        ear = cls(lifter.prior, lifter.density)
+        lifter = Lifter(lifter.prior, density=lifter.density)
+        lifter._way = ear
+        return lifter, ear
+
     def draft(self, sight):
         """The draft, remembered."""
         self.heard = super().draft(sight)
@@ -76,9 +99,7 @@ def collect(lifter, joints, rng, share=1.0, batch=100):
     Returns:
         Cases.
     """
-    ear = _Ear(lifter.prior, lifter.density)
-    lifter = Lifter(lifter.prior, density=lifter.density)
-    lifter._way = ear
+    lifter, ear = Ear.put_into(lifter)
     return joined([_collect(lifter, ear, joints[i:i + batch], rng, share)
                    for i in range(0, len(joints), batch)])
 
@@ -99,12 +120,7 @@ def _collect(lifter, ear, joints, rng, share):
     given[rng.random(n) < 0.6] = np.nan
     lifter.lift(keypoints, s.confidence * _seen(n, rng), s.camera, up,
                 np.repeat(told[:, None], NUM_JOINTS, 1), given)
-    draft = ear.heard
-    size = np.exp(draft.sizes[:, 0])
-    off = s.joints @ draft.to_up.swapaxes(1, 2) - size[:, None, None] * draft.found.mean
-    return Cases(draft.person, draft.joint, draft.rays, draft.own,
-                 np.stack((size, draft.sizes[:, 1]), -1), draft.found.mean, off,
-                 np.full(n, share))
+    return Cases.of(ear.heard, s.joints, share)
 
 
 def _seen(n, rng):
