@@ -140,7 +140,7 @@ class Believer:
         shown = view.weight if dropped is None else np.where(dropped, 0, view.weight)
         belief = self.density.believe(view.rays, shown, view.sigma, view.known, hastily)
         belief.variance[:] += _SKELETON ** 2
-        found = linear.condition(belief, view, dropped, spread=not hastily)
+        found = linear.condition(belief, view, dropped, 2 if hastily else 3, not hastily)
         if self.lengths is None:
             return found
         return self.lengths.judge(found) if hastily else self.lengths.tell(found)
@@ -150,11 +150,15 @@ class Believer:
         ``again``: by one look each, and by both at those that are close to the best.
         """
         seen, square, n = view.weight[again] > 0, found.square[again], len(again)
-        # without each of the joints that are farthest off, and without all of those far off
+        # without each of those that are farthest off, if they are far off, and without all
+        # that are farther still
         dropped = np.zeros((n, len(_READINGS), NUM_JOINTS), dtype=bool)
-        worst = np.argsort(-np.where(seen, square + found.odd[again], -1), axis=1)
+        doubt = np.where(seen, square + found.odd[again], -1)
+        worst = np.argsort(-doubt, axis=1)
+        row = np.arange(n)
         for k in range(_SUSPECTS):
-            dropped[np.arange(n), _SWAPS + k, worst[:, k]] = True
+            who = worst[:, k]
+            dropped[row, _SWAPS + k, who] = doubt[row, who] > _AGAIN_SQUARE
         dropped[:, -1] = (square > _WRONG) & (square >= np.sort(square, axis=1)[:, -3:-2])
         dropped &= (seen.sum(1)[:, None] - dropped.sum(2) >= 5)[..., None]
         # exchanged limbs are no reason for odd lengths, and shall not gain by them
@@ -188,14 +192,13 @@ class Believer:
         row = np.flatnonzero(best[who] == which)
         who, best = who[row], which[row]
         again = again[who]
-        out = {f.name: getattr(found, f.name).copy() for f in fields(found)}
-        for name, value in out.items():
-            value[again] = getattr(new, name)[row]
+        for name in (f.name for f in fields(found)):
+            getattr(found, name)[again] = getattr(new, name)[row]
         row, order = again[:, None], _READINGS[best]
         sight.rays[again] = sight.rays[row, order]
         sight.weight[again] = np.where(dropped[who, best], 0, sight.weight[row, order])
         sight.covariance[again] = sight.covariance[row, order]
-        return linear.Posterior(**out)
+        return found
 
     def _in_metres(self, draft, sight):
         found, to_up = draft.found, draft.to_up

@@ -32,10 +32,15 @@ _LEAST = 0.02
 #: Weight of one that is dropped. It enters the evidence: -2 log of how seldom keypoints are wrong.
 _NOTHING = 1e-3
 _PAIRS = np.array(LENGTHS).T
-_INDEX = np.arange(NUM_JOINTS)
 #: Pelvis and spine are the middles of others: what these have for themselves is shared with them.
 _MIDDLES = ((PELVIS, HIPS), (SPINE, (PELVIS, NECK)))
 _SHARED = [*HIPS, NECK]
+#: Which joints' own errors go together, being made of the same, and what part of whose they are.
+_MADE = np.eye(NUM_JOINTS)
+for _joint, _pair in _MIDDLES:
+    _MADE[_joint] = _MADE[list(_pair)].mean(0)
+_FIRST, _SECOND = np.nonzero(_MADE @ _MADE.T)
+_SHARES = _MADE[_FIRST] * _MADE[_SECOND]
 #: The bones that end in each joint, the last again where there are fewer; none: one of no length.
 _ENDS = [[i for i, pair in enumerate(LENGTHS) if j in pair] or [len(LENGTHS)]
          for j in range(NUM_JOINTS)]
@@ -228,13 +233,9 @@ def _dot(a, b):
 def _covariance(factors, inner, own):
     """F C F^T with the joints' own blocks (B, 17, 3, 3), pelvis and spine being middles."""
     out = factors @ inner @ factors.swapaxes(1, 2)
-    rest = np.zeros((len(out), NUM_JOINTS, 3, NUM_JOINTS, 3))
-    rest[:, _INDEX, :, _INDEX] = own.swapaxes(0, 1)
-    _middles(rest)
-    columns = rest.reshape(-1, _SIZE, NUM_JOINTS, 3)
-    for joint, (a, b) in _MIDDLES:
-        columns[:, :, joint] = (columns[:, :, a] + columns[:, :, b]) / 2
-    out += rest.reshape(out.shape)
+    rest = (_SHARES @ own.reshape(-1, NUM_JOINTS, 9)).reshape(len(out), -1, 3, 3)
+    blocks = out.reshape(-1, NUM_JOINTS, 3, NUM_JOINTS, 3)
+    blocks[:, _FIRST, :, _SECOND] += rest.swapaxes(0, 1)
     return out
 
 
@@ -301,20 +302,3 @@ class Lengths:
         columns = cross.reshape(len(cross), -1, NUM_JOINTS, 3).swapaxes(1, 2)
         bones = columns[:, _PAIRS[0]] - columns[:, _PAIRS[1]]
         return (bones @ along[..., None])[..., 0]
-
-
-def metric(posterior, stature):
-    """Joints in metres.
-
-    Args:
-        posterior: Posterior; stature: (B, 2) mean and sigma of log stature.
-
-    Returns:
-        mean (B, 17, 3) m and covariance (B, 17, 3, 3) m^2.
-    """
-    size = np.exp(stature[:, 0])[:, None, None]
-    mean = size * posterior.mean
-    own = posterior.covariance.reshape(-1, NUM_JOINTS, 3, NUM_JOINTS, 3)[:, _INDEX, :, _INDEX]
-    scaled = stature[:, 1, None, None] * mean
-    return mean, (size ** 2)[..., None] * own.swapaxes(0, 1) + (
-        scaled[..., :, None] * scaled[..., None, :])
