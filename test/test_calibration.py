@@ -140,7 +140,8 @@ def test_a_fit_finds_how_wrong_covariances_are():
     """Errors three times as wide along the ray as said, half as wide across; unseen joints
     wider yet.
     """
-    torch = pytest.importorskip('torch')
+    import torch
+
     from lifting_ros.evaluation import measures
     from lifting_ros.training.calibrate import fit
     from lifting_ros.training.cases import Cases, squares

@@ -142,11 +142,14 @@ def test_a_camera_that_looks_down_is_allowed_for(prior, people):
     assert error['both'] < 0.8 * error['level only']
 
 
-def test_near_search_keeps_and_finds_the_best(prior, people):
-    prior, _ = prior
-    rays, confidence, _ = people
-    lift = _lift(prior)
-    r, w = torch.from_numpy(rays), torch.from_numpy(confidence)
+@pytest.fixture
+def ready(prior, people):
+    """A lift, and rays and confidences (tensors) of people for it."""
+    return _lift(prior[0]), *(torch.from_numpy(x) for x in people[:2])
+
+
+def test_near_search_keeps_and_finds_the_best(ready):
+    lift, r, w = ready
     with torch.no_grad():
         noise = lift.variance + SIGMA ** 2
         turn, mode, frame = lift.find(r, w, noise)
@@ -156,11 +159,8 @@ def test_near_search_keeps_and_finds_the_best(prior, people):
             torch.testing.assert_close(its_frame, frame)
 
 
-def test_a_lift_that_goes_on_from_the_last(prior, people):
-    prior, _ = prior
-    rays, confidence, joints = people
-    lift = _lift(prior)
-    r, w = torch.from_numpy(rays), torch.from_numpy(confidence)
+def test_a_lift_that_goes_on_from_the_last(ready, people):
+    (lift, r, w), joints = ready, people[2]
     with torch.no_grad():
         whole, _, found = lift.solve(r, w, SIGMA)
         again, _, same = lift.solve(r, w, SIGMA, found, search=False)
