@@ -8,13 +8,14 @@ import pytest
 PACKAGE = pathlib.Path(__file__).resolve().parent.parent / 'lifting_ros'
 
 _GROUND = {'skeleton', 'camera', 'person', 'body_frame', 'rigid', 'frame_tree', 'human_model',
-           'kinematics'}
+           'kinematics', 'matrices'}
 _CORE = _GROUND | {'prior', 'lifting', 'network', 'tracking', 'pipeline', 'drawing', 'view',
                    'video', 'prediction', 'fusion', 'separation'}
 #: room -> rooms of the project it may import besides itself
 LAW = {
     '__init__': set(),
     'skeleton': set(),
+    'matrices': set(),
     'video': set(),
     'camera': {'skeleton'},
     'person': {'skeleton', 'camera'},
