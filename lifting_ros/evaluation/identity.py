@@ -23,7 +23,8 @@ AWAY = 2.0
 
 
 class BoxTracker(Tracker):
-    """The same births, deaths and filters; who is who by the overlap of boxes alone.
+    """The same births, deaths and filters; who is who by the overlap of boxes alone, and whoever
+    overlaps nobody is new.
 
     Args:
         moving: the boxes go on with their velocity in the image (as SORT's), or stay.
@@ -32,6 +33,10 @@ class BoxTracker(Tracker):
     def __init__(self, options=None, moving=False):
         super().__init__(options)
         self.moving = moving
+
+    def _reunite(self, stamp):
+        for track in self._tracks:
+            track.settled = True
 
     def _associate(self, o, stamp, fresh):
         if not self._tracks or not len(o):
