@@ -178,3 +178,24 @@ def test_shares_count():
     two = np.concatenate((square, 5 * square))
     assert factors(two, np.repeat([1.0, 1e-9], 20000)) == pytest.approx(factors(square), rel=0.01)
     assert factors(two, np.repeat([1e-9, 1.0], 20000)) == pytest.approx(5, rel=0.05)
+
+
+def test_cases_are_of_the_people_given():
+    """What is lifted and how far it is off give the true bodies again, moved and turned only."""
+    from lifting_ros.training.cases import collect
+    lifter = Lifter.from_pretrained()
+    rng = np.random.default_rng(7)
+    joints = 1.7 * lifter.prior.sample(40, rng)[0]
+    cases = collect(lifter, joints, np.random.default_rng(8), share=0.5, batch=20)
+    assert len(cases) == 40 and (cases.share == 0.5).all()
+    truth = cases.off + cases.size[:, :1, None] * cases.mean
+    between = [np.linalg.norm(x[:, :, None] - x[:, None], axis=-1) for x in (joints, truth)]
+    np.testing.assert_allclose(*between, atol=1e-9)
+    np.testing.assert_allclose(np.linalg.norm(cases.rays, axis=-1), 1)
+    assert (np.linalg.norm(cases.off, axis=-1) < 2).all()
+    seen = cases.joint[..., 0] > 0
+    assert seen.sum(1).min() >= 4 and 0 < cases.person[:, SCALED].mean() < 1
+    # who is told a stature is told his own, within a few percent
+    told = cases.person[:, SCALED] > 0.5
+    from lifting_ros.training.mocap import stature
+    np.testing.assert_allclose(cases.size[told, 0], stature(joints)[told], rtol=0.08)
