@@ -1,5 +1,6 @@
 """For tests over real DDS: processes with a domain and a time limit of their own."""
 
+import atexit
 import fcntl
 import itertools
 import os
@@ -21,6 +22,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 LIMIT = 240.0  # s; a test that hangs ends here, however busy the machine is
 LONG = 600.0   # s; the same where a process loads the real weights or lasts itself
 _domains = itertools.count(os.getpid())
+_started = []  # processes, to leave none behind
 _held = {}     # domain -> its open lock file
 
 
@@ -50,6 +52,14 @@ def release_domain(domain):
     _held.pop(domain).close()
 
 
+@atexit.register
+def _end_the_rest():
+    """End what a test left that failed before it had a graph to close."""
+    for process in _started:
+        if process.poll() is None:
+            process.kill()
+
+
 class Graph:
     """A node of the test's own and the processes of a test, in one domain."""
 
@@ -73,6 +83,7 @@ class Graph:
                      'ROS_PYTHON_CHECK_FIELDS': '1', 'ROS_LOG_DIR': str(self.tmp_path),
                      **env})
         process.log = log
+        _started.append(process)
         self.processes.append(process)
         return process
 

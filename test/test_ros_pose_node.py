@@ -264,8 +264,9 @@ def test_markers_and_picture_are_there_for_who_asks(bench):
     bench.info()
 
     def on_markers(msg):
-        (stamp,) = {m.header.stamp.sec for m in msg.markers if m.action == Marker.ADD}
-        markers[stamp] = msg.markers
+        for m in msg.markers:
+            if m.action == Marker.ADD:
+                markers[m.header.stamp.sec] = msg.markers
     bench.node.create_subscription(MarkerArray, 'pose/markers', on_markers, 10)
     bench.node.create_subscription(
         Image, 'pose/image_annotated', lambda m: pictures.update({m.header.stamp.sec: m}), 10)
