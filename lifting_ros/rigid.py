@@ -66,8 +66,13 @@ def moved_all(people, rotation, translation):
         np.array([getattr(p, name) for p in people], np.float64)
         for name in ('joints', 'covariance', 'velocity', 'velocity_covariance'))
     parts = joints @ r.T + t, r @ covariance @ r.T, velocity @ r.T, r @ spread @ r.T
-    return [replace(p, joints=a, covariance=b, velocity=c, velocity_covariance=d)
-            for p, a, b, c, d in zip(people, *parts)]
+    out = []
+    for p, a, b, c, d in zip(people, *parts):
+        new = object.__new__(type(p))       # replace() takes as long as all the rest
+        new.__dict__.update(p.__dict__, joints=a, covariance=b, velocity=c,
+                            velocity_covariance=d)
+        out.append(new)
+    return out
 
 
 def moved(person, rotation, translation):

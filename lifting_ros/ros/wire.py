@@ -263,9 +263,11 @@ def _read(data):
     boxes = np.stack((roi[:, 0], roi[:, 1], roi[:, 0] + roi[:, 3] - 1,
                       roi[:, 1] + roi[:, 2] - 1), 1)
     names = [row.tobytes().decode() for row in u1[:, :_ID]]
+    unknown = np.full((count, NUM_JOINTS, 2, 2), np.nan)
     return header, [
         Person(id=name, confidence=confidence, box=boxes[i], keypoints=points[i, :, 1:],
-               keypoint_confidence=points[i, :, 0], joints=parts[i, :, :3],
+               keypoint_confidence=points[i, :, 0], keypoint_covariance=unknown[i],
+               joints=parts[i, :, :3],
                covariance=covariance[i], velocity=parts[i, :, 12:15],
                velocity_covariance=spread[i], source=sources[i], scale_source=_SCALES[scale],
                age=age, matched=matched, occluded=occluded)
