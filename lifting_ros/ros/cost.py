@@ -32,7 +32,7 @@ from .markers import Markers
 from .source_node import clip
 from .transforms import Transforms
 
-_TOPICS = ('/humans/', '/tf', '/cost/', '/fuse/')
+_TOPICS = ('/humans/', '/tf', '/cost/', '/fuse/skeletons')
 
 
 def observations(people, frames, seed=0):

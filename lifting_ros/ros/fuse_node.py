@@ -150,7 +150,7 @@ class FuseNode(Node):
         self._work.add(time.perf_counter() - begun)
         self._people, self._published = len(people), self._published + 1
         if self._marker_out.get_subscription_count():
-            self._marker_out.publish(self._markers.update(people, header, 0.5))
+            self._marker_out.publish(self._markers.render(people, header, 0.5))
         return True
 
     def _view(self, camera):
