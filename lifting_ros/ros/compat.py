@@ -56,6 +56,11 @@ class _Broadcaster:
         self._publisher.publish(TFMessage(transforms=list(transforms)))
 
 
+def frames_can_be_sent():
+    """Whether :func:`transform_broadcaster` gives one."""
+    return tf2_ros is not None or TFMessage is not None
+
+
 def transform_broadcaster(node, static=False):
     """Return a broadcaster of transforms; None where neither tf2_ros nor tf2_msgs is there."""
     if tf2_ros is not None:
