@@ -107,7 +107,9 @@ def run(args):
     athletes = photos.lspet(data, True, args.limit)
     people = [p for p in photos.coco(data, True) if photos.measured(p)][:args.limit]
     estimator = Estimator.from_pretrained(args.weights, args.device)
-    networks = {'ours': lambda image, box: estimator.keypoints(image, box[None]).xy[0]}
+    once = Estimator.from_pretrained(args.weights, args.device, upright=False)
+    networks = {'ours': lambda image, box: estimator.keypoints(image, box[None]).xy[0],
+                'ours, one look': lambda image, box: once.keypoints(image, box[None]).xy[0]}
     networks |= {f'ours, {Path(file).name}': exported(file, estimator.config.margin)
                  for file in args.onnx}
     networks |= peers(args.movenet or data.parent / 'weights' / 'movenet_lightning.npz',

@@ -12,6 +12,7 @@ from . import weights
 from .crops import check_image, cut, cut_on_device, normalise
 from .export import CropGraph, WholeGraph, runners
 from .find import SIDES, find_people, merge
+from .upright import SURER, quarter_turns, turned, turned_back
 
 log = logging.getLogger(__name__)
 
@@ -55,12 +56,14 @@ class Estimator:
         device: 'cpu' or 'cuda'.
         backend: 'auto' takes onnxruntime on a CPU where it is installed (about twice as fast),
             else torch; or 'torch', 'onnx'.
+        upright: look again at who is not upright in the picture, turned upright.
 
     Raises:
         RuntimeError: CUDA, or the onnx backend, asked for and absent.
     """
 
-    def __init__(self, model, device='cpu', backend='auto'):
+    def __init__(self, model, device='cpu', backend='auto', upright=True):
+        self.upright = upright
         self.device = check_device(device)
         self.config = model.config
         self.model = model.eval().to(self.device).requires_grad_(False)
@@ -81,7 +84,7 @@ class Estimator:
             self.model.to(memory_format=torch.channels_last)
 
     @classmethod
-    def from_pretrained(cls, path=None, device='cpu', backend='auto'):
+    def from_pretrained(cls, path=None, device='cpu', backend='auto', upright=True):
         """Load weights (None: the shipped ones).
 
         Raises:
@@ -90,7 +93,7 @@ class Estimator:
         """
         device = check_device(device)
         model, _ = weights.load(path)
-        return cls(model, device, backend)
+        return cls(model, device, backend, upright)
 
     def _run(self, graph, x):
         """Outputs of a graph as float64 arrays, whichever backend it is of."""
@@ -127,9 +130,24 @@ class Estimator:
         else:
             crops, scale, offset = cut(image, boxes, size, margin)
             x = normalise(crops)
-        xy, confidence, covariance = self._run(self.crops, x)
+        xy, confidence, covariance = self._look(x) if self.upright else self._run(self.crops, x)
         xy = (xy - offset[:, None]) / scale[:, None, None]
         return Keypoints(xy, confidence, covariance / scale[:, None, None, None] ** 2)
+
+    def _look(self, x):
+        """Keypoints in crops; of who is not upright the surer of two looks."""
+        xy, confidence, covariance = self._run(self.crops, x)
+        turns = quarter_turns(xy)
+        again = np.flatnonzero(turns)
+        if len(again):
+            turns = turns[again]
+            points, sure, spread = self._run(self.crops, turned(x[again], turns))
+            points, spread = turned_back(points, spread, turns, self.config.size)
+            better = sure.mean(1) > confidence[again].mean(1) + SURER
+            rows = again[better]
+            xy[rows], confidence[rows], covariance[rows] = (
+                points[better], sure[better], spread[better])
+        return xy, confidence, covariance
 
     sides = SIDES    # scales of a search, px; a caller may take one at a time
 

@@ -3,9 +3,9 @@
 import numpy as np
 from scipy.ndimage import maximum_filter
 
-#: Longer sides at which a picture is looked at: who is large is seen in the small picture, who is
-#: small in the large one.
-SIDES = (320, 544)
+#: Longer sides at which a picture is looked at: who fills it is seen in the smallest one, who is
+#: small in the largest.
+SIDES = (192, 320, 544)
 _STRIDE = 4
 _WIDEN = 0.10       # of the joints' longer extent: the boxes of the labels are that much wider
 _REACH = 1.8

@@ -256,8 +256,8 @@ class BeliefNet(nn.Module):
             belief = torch.sigmoid(logits)
             if self.config.lift:
                 joint, rest = belief.split((NUM_JOINTS, 1), 1)
-                # by every other lift the search would say what it said before
-                pose, drawn, found = self.lift(joint, rays, found, t % 2 == 0)
+                # by later lifts the search says what it said before: measured, no keypoint moves
+                pose, drawn, found = self.lift(joint, rays, found, t == 0)
                 w = torch.sigmoid(self.fusion[t])[:, None, None]
                 mixed = drawn + w * (joint - drawn)
                 lifts.append(pose)
