@@ -17,14 +17,15 @@ from .tracking.association import box_iou, match
 from .tracking.egomotion import EgoMotion
 from .tracking.ids import IdSource
 
-_BOTH = 0.03    # least product of the search's score and a new person's mean confidence
+_BOTH = 0.05    # least product of the search's score and a new person's confidence
+_SUREST = 8     # joints whose mean is the confidence of a person: of one half hidden they are seen
 
 
 @dataclass
 class PipelineOptions:
     """What a user may turn. May be changed between two calls."""
 
-    threshold: float = 0.15        # least confidence of a person, 0..1
+    threshold: float = 0.2         # least confidence of a person, 0..1
     find_threshold: float = 0.1    # least height of a peak of the centre map, 0..1
     max_people: int = 16
     search_every: int = 5          # images between two searches of the whole image
@@ -182,7 +183,7 @@ class Pipeline:
         else:
             xy, confidence, covariance = (np.zeros((0, NUM_JOINTS) + s)
                                           for s in ((2,), (), (2, 2)))
-        score = confidence.mean(axis=1)
+        score = person_confidence(confidence)
         # a faint peak in the search needs a sure crop, and the other way round
         sure = np.where(score * belief >= _BOTH, score, 0.0)
         keep = _distinct(xy, confidence, sure, max(self.options.threshold, 1e-6))
@@ -208,6 +209,11 @@ class Pipeline:
         seen.joints, seen.covariance = lifted.joints, lifted.covariance
         seen.source, seen.log_likelihood = lifted.source, lifted.log_likelihood
         seen.scale_source = lifted.scale_source
+
+
+def person_confidence(confidence):
+    """How sure a person is (N,): the mean of the surest joints of confidences (N, 17)."""
+    return np.sort(confidence, axis=1)[:, -_SUREST:].mean(axis=1)
 
 
 def keypoint_boxes(xy, confidence, least=0.1):
@@ -251,4 +257,5 @@ def _distinct(xy, confidence, score, threshold, near=0.12):
     return np.array(keep, dtype=int)
 
 
-__all__ = ['Camera', 'Person', 'Pipeline', 'PipelineOptions', 'keypoint_boxes']
+__all__ = ['Camera', 'Person', 'Pipeline', 'PipelineOptions', 'keypoint_boxes',
+           'person_confidence']

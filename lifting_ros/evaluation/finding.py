@@ -201,19 +201,19 @@ def ours(weights=None, device='cpu'):
     """Who the network finds, down to the unsure (they are what AP ranks).
 
     As the pipeline does with a picture by itself, but for the score: that of the search times
-    the mean confidence in the person's own crop.
+    the person's confidence in the own crop.
 
     Returns:
         callable image -> (keypoints (M, 17, 2), scores (M,)).
     """
     from ..network import Estimator
-    from ..pipeline import _distinct
+    from ..pipeline import _distinct, person_confidence
     estimator = Estimator.from_pretrained(weights, device)
 
     def find(image):
         boxes, score = estimator.find(image, _LEAST)
         found = estimator.keypoints(image, boxes)
-        score = score * found.confidence.mean(axis=1)
+        score = score * person_confidence(found.confidence)
         keep = _distinct(found.xy, found.confidence, score, 0.0)
         return found.xy[keep], score[keep]
     return find

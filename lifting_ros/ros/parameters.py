@@ -62,7 +62,8 @@ PARAMETERS = (
               'ship with the package.', fixed=True),
     Parameter('threads', 0, 'Threads of the network on the CPU; 0: as many as torch takes.',
               0, 64, fixed=True),
-    Parameter('threshold', 0.15, 'Least confidence of a person that is published.', 0.0, 1.0,
+    Parameter('threshold', 0.2, 'Least confidence of a person that is published: the mean of the '
+              'eight surest joints.', 0.0, 1.0,
               option='threshold'),
     Parameter('find_threshold', 0.1, 'Least height of a peak of the centre map at which a '
               'person is looked for.', 0.0, 1.0, option='find_threshold'),
