@@ -228,6 +228,8 @@ def add_arguments(parser):
                         'rendered films of one person, through the whole pipeline (%(default)s)')
     parser.add_argument('--make-film', nargs=2, metavar=('KIND', 'FOLDER'), help='render a film: '
                         'still, or the name of a captured clip (needs requirements/render.txt)')
+    parser.add_argument('--keypoint-errors', metavar='FOLDER', help='of "lifting-ros render '
+                        'crops": print what sequences.py makes keypoint errors of, nothing else')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--quick', action='store_true', help='without the clips')
     parser.add_argument('--json', help='write the figures here')
@@ -241,6 +243,10 @@ def run(args):
         return 0
     from ..lifting import Lifter
     from ..pipeline import Pipeline
+    if args.keypoint_errors:
+        from .errors2d import of_crops, show
+        print(show(of_crops(Pipeline.from_pretrained().estimator, args.keypoint_errors)))
+        return 0
     out = {'cost_ms': cost()}
     print(f'filters of 4 people: {out["cost_ms"]:.2f} ms of CPU an image')
     pipeline = Pipeline.from_pretrained()

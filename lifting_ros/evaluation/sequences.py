@@ -1,9 +1,10 @@
 """People in motion before a camera, of known truth: held-out clips at camera rate, with the
 keypoint errors that the network makes.
 
-The errors are those of the demo clip, for a person as large as there (`lifting-ros eval filter`
-prints them): most stay for some tenths of a second, little is new in each image, and now and
-then a wrist is taken for something else.
+How large they are, what the network says of them and how often they are gross is of rendered
+people of all poses (errors2d.py: `lifting-ros eval filter --keypoint-errors FOLDER` prints it),
+scaled to the person's size. How long they stay and what is new in each image is of the demo clip
+with the same network.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 from ..camera import Camera
-from ..skeleton import INDEX, NUM_JOINTS, PELVIS
+from ..skeleton import BONES, INDEX, NUM_JOINTS, PELVIS
 from ..training.mocap import HELD_OUT_SUBJECTS, read, reproportion
 
 
@@ -23,14 +24,39 @@ def _by_joint(usual, **groups):
     return out
 
 
-#: px of a person SIZE px tall: errors that stay for about STAYS s; errors that are new in each
-#: image; what the network says of its errors.
-SIZE, STAYS = 280.0, 0.4
-LASTING = _by_joint(2.9, knee=2.2, ankle=2.5, elbow=4.0, shoulder=4.0, wrist=4.0)
-WHITE = _by_joint(0.65, ankle=0.9, elbow=0.8, wrist=2.5)
-TOLD = _by_joint(4.6, elbow=5.5, shoulder=5.3, wrist=6.7)
-#: Wrists taken for something else: times a second, for how long (s), how far off (px).
-ASTRAY = (0.15, 0.3, 40.0)
+#: Height px of the person that all px here are of; s for which the usual errors stay.
+SIZE, STAYS = 280.0, 0.7
+#: px an axis: what the network says (median) of joints in sight, and what is new in each image.
+TOLD = _by_joint(6.4, hip=7.0, knee=7.2, ankle=7.7, elbow=7.9, wrist=8.8)
+WHITE = _by_joint(0.75, ankle=0.9, knee=0.9, elbow=0.95, wrist=1.0)
+#: Deviations of the logarithm of what it says, between people and between joints; the usual
+#: errors in units of it, of joints in sight and of hidden ones.
+PERSON, JOINT, USUAL = 0.27, 0.32, (0.78, 1.02)
+#: Joints taken for something else: share of the time in sight and hidden, for how long (s), how
+#: far in units of what the network says; the share of those after which the limb's end goes
+#: astray, too.
+ASTRAY = np.stack((
+    _by_joint(0.03, hip=0.01, knee=0.08, ankle=0.05, elbow=0.1, wrist=0.07),
+    _by_joint(0.07, hip=0.05, knee=0.2, ankle=0.12, elbow=0.15, shoulder=0.05, wrist=0.3)))
+ASTRAY[:, [PELVIS, INDEX['spine']]] = 0
+LONG, FAR, WITH = 0.3, 4.7, 0.5
+#: What the network says of hidden joints, of what it says of those in sight; confidence.
+VEILED = _by_joint(1.25, knee=1.7, ankle=2.2, elbow=1.7, wrist=1.9)
+CONFIDENCE = np.stack((_by_joint(0.53, ankle=0.45, knee=0.48, elbow=0.44, wrist=0.4),
+                       _by_joint(0.4, ankle=0.2, knee=0.25, elbow=0.24, wrist=0.2)))
+#: Bones (child, parent); m, how thick bodies are about them.
+BONES_OF = np.array(BONES)
+THICK = np.full(len(BONES), 0.06)
+for _k, (_child, _) in enumerate(BONES):
+    if _child in (INDEX['spine'], INDEX['neck'], INDEX['left_hip'], INDEX['right_hip'],
+                  INDEX['left_shoulder'], INDEX['right_shoulder']):
+        THICK[_k] = 0.14
+    elif _child in (INDEX['nose'], INDEX['head_top']):
+        THICK[_k] = 0.1
+#: Bones that end in a joint cannot hide it.
+_OWN = (BONES_OF[None] == np.arange(NUM_JOINTS)[:, None, None]).any(-1)
+_ENDS = {INDEX[f'{s}_{a}']: INDEX[f'{s}_{b}'] for s in ('left', 'right')
+         for a, b in (('elbow', 'wrist'), ('knee', 'ankle'))}
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,20 +98,37 @@ def clips(mocap, rate=30.0, held_out=True, least=1.0):
     return out
 
 
-def noise(frames, rate, rng):
-    """Errors (F, 17, 2) px of the keypoints of a person SIZE px tall."""
+def _slow(rng, rate, shape):
+    """Normal numbers (F, ...) of variance 1 that stay for about STAYS s."""
     keep = np.exp(-1 / (rate * STAYS))
-    drive = rng.normal(size=(frames, NUM_JOINTS, 2))
-    slow = drive.copy()
-    for f in range(1, frames):
-        slow[f] = keep * slow[f - 1] + np.sqrt(1 - keep ** 2) * drive[f]
-    out = LASTING[:, None] * slow + WHITE[:, None] * rng.normal(size=slow.shape)
-    often, long, far = ASTRAY
-    for wrist in (INDEX['left_wrist'], INDEX['right_wrist']):
-        for start in np.flatnonzero(rng.random(frames) < often / rate):
-            length = 1 + int(rng.exponential(long) * rate)
-            out[start:start + length, wrist] += far * rng.normal(size=2)
+    out = rng.normal(size=shape)
+    for f in range(1, shape[0]):
+        out[f] = keep * out[f - 1] + np.sqrt(1 - keep ** 2) * out[f]
     return out
+
+
+def noise(hidden, rate, rng):
+    """What the network makes of a person SIZE px tall.
+
+    Args:
+        hidden: (F, 17) bool, joints behind something. rate: images/s.
+
+    Returns:
+        errors (F, 17, 2) px, what the network says of them (F, 17) px, confidence (F, 17).
+    """
+    shape = len(hidden), NUM_JOINTS
+    told = TOLD * np.exp(PERSON * rng.normal() + JOINT * _slow(rng, rate, shape))
+    off = np.where(hidden, *USUAL[::-1])[..., None] * _slow(rng, rate, (*shape, 2))
+    often = np.where(hidden, ASTRAY[1], ASTRAY[0])
+    for f, j in np.argwhere(rng.random(shape) < often / LONG / rate):
+        end = f + 1 + int(rng.exponential(LONG) * rate)
+        off[f:end, j] = FAR * rng.normal(size=2)
+        if j in _ENDS and rng.random() < WITH:
+            off[f:end, _ENDS[j]] = FAR * rng.normal(size=2)
+    told = np.where(hidden, VEILED, 1) * told
+    confidence = np.where(hidden, CONFIDENCE[1], CONFIDENCE[0]) + 0.1 * rng.normal(size=shape)
+    return (told[..., None] * off + WHITE[:, None] * rng.normal(size=off.shape), told,
+            np.clip(confidence, 0.03, 0.9))
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +155,35 @@ def size_of(pixels):
     return np.ptp(pixels, axis=-2).max(-1)
 
 
+def behind(joints, camera):
+    """Which joints are behind somebody's bones, their own person's or another's.
+
+    Args:
+        joints: (F, P, 17, 3) m, optical frame.
+
+    Returns:
+        (F, P, 17) bool.
+    """
+    pixels = np.nan_to_num(camera.project(joints), nan=-1e4)
+    out = np.zeros(joints.shape[:-1], bool)
+    for k in range(joints.shape[1]):
+        a, b = (joints[:, k, BONES_OF[:, i]] for i in (0, 1))            # (F, B, 3)
+        p, q = (pixels[:, k, BONES_OF[:, i]] for i in (0, 1))
+        line = (q - p)[:, None]
+        for i in range(joints.shape[1]):
+            gap = pixels[:, i, :, None] - p[:, None]                       # (F, 17, B, 2)
+            u = (gap * line).sum(-1) / np.maximum((line ** 2).sum(-1), 1e-9)
+            u = np.clip(u, 0, 1)[..., None]
+            away = np.linalg.norm(gap - u * line, axis=-1)
+            z = (a[:, None] + u * (b - a)[:, None])[..., 2]
+            near = z < joints[:, i, :, None, 2] - 0.1
+            if i == k:
+                near &= ~_OWN
+            out[:, i] |= (near & (z > 0.1) & (away < camera.focal * THICK
+                                              / np.maximum(z, 0.1))).any(-1)
+    return out
+
+
 def shoot(clip, rng, distance=(2.5, 5.0), pitch=(0.0, 30.0), still=None):
     """Put a clip before a camera at rest that looks at its middle.
 
@@ -130,11 +202,11 @@ def shoot(clip, rng, distance=(2.5, 5.0), pitch=(0.0, 30.0), still=None):
     seen = (joints - middle) @ rotation.T + [0, 0, away]
     keypoints = camera.project(seen)
     scale = (size_of(keypoints) / SIZE)[:, None, None]
-    keypoints = keypoints + scale * noise(len(joints), clip.rate, rng)
-    confidence = np.full((len(joints), NUM_JOINTS), 0.5)
+    errors, sigma, confidence = noise(behind(seen[:, None], camera)[:, 0], clip.rate, rng)
+    keypoints = keypoints + scale * errors
     confidence[~((keypoints > 0) & (keypoints < [640, 480])).all(-1)] = 0
     keypoints[confidence == 0] = np.nan
-    told = ((scale[..., 0] * TOLD) ** 2)[..., None, None] * np.eye(2)
+    told = ((scale[..., 0] * sigma) ** 2)[..., None, None] * np.eye(2)
     return Shot(camera, rotation[:, 2], seen, keypoints, confidence, told, clip.rate)
 
 
