@@ -41,7 +41,12 @@ _LIMB_ANGLES = np.array([[_ANGLE[f'{limb[0]}_y_{limb[1]}'] + k for k in range(4)
                          for limb in _LIMBS])
 _LIMB_LINKS = np.array([LINK_INDEX[f'{limb[0]}_y_{limb[1]}'] for limb in _LIMBS])
 _TORSO, _NECK_LINK = LINK_INDEX['torso'], LINK_INDEX['r_head']
-_SIGN = np.array([1.0, -1.0])
+#: Links at the beginning, and joints that are aimed at: of the limbs, and of the head.
+_STARTS, _AIMS = np.append(_LIMB_LINKS, _NECK_LINK), np.append(_MIDDLE, HEAD_TOP)
+#: Joints that the model places, beside the pelvis.
+_PLACED = np.concatenate(([NECK, NOSE], _START, _MIDDLE, _END))
+#: first @ this is (1, 0, 0.6) x first.
+_FRONT_AND_UP = np.array([[0, 0.6, 0], [-0.6, 0, 1], [0, -1, 0]])
 #: An elbow bends the forearm to its upper arm's front, a knee the shin to its thigh's back.
 _NATURAL = np.array([1.0, 1.0, -1.0, -1.0])[:, None]
 #: Below about this bend (sine) of elbow or knee the axis of the bend is mostly an assumed one.
@@ -138,62 +143,99 @@ def _head(local, base):
     return _columns(x, _cross(z, x), z)
 
 
-def _bend(first, second):
-    """Axes of the limbs' upper links, and their hinges' angles about -y.
+def _hinges(first, second):
+    """Axes (N, 4, 3) about which the limbs bend, at right angles to ``first``.
 
     Args:
         first, second: (N, 4, 3) unit, along the upper and the lower link, in the body's axes.
-
-    Returns:
-        (N, 4, 3, 3) axes with z against ``first``; (N, 4) angle, rad.
     """
     # where a limb is straight, its hinge is one by which it would bend as people do
     usual = np.empty_like(first)
-    usual[:, :2] = _cross(np.array([1.0, 0, 0.6]), first[:, :2])     # to the front and up
-    usual[:, 2:] = [0.0, 1, 0]
-    usual = _unit(usual - _dot(usual, first)[..., None] * first)
-    hinge = _NATURAL * _cross(second, first)
+    np.matmul(first[:, :2], _FRONT_AND_UP, out=usual[:, :2])         # arms: (1, 0, 0.6) x first
+    np.multiply(first[:, 2:], -first[:, 2:, 1:2], out=usual[:, 2:])  # legs: to the left
+    usual[:, 2:, 1] += 1
+    usual = _unit(usual)
+    hinge = _cross(second * _NATURAL, first)
     over = (_dot(hinge, usual) < 0) & (_dot(first, second) > _OVERSTRETCHED)
-    hinge = np.where(over[..., None], -hinge, hinge) + _STRAIGHT * usual
-    y = _unit(hinge - _dot(hinge, first)[..., None] * first)
-    x = _cross(first, y)
-    return _columns(x, y, -first), np.arctan2(_dot(second, x), _dot(second, first))
+    if over.any():
+        hinge = np.where(over[..., None], -hinge, hinge)
+    return hinge + _STRAIGHT * usual
 
 
-def _shoulder_angles(axes):
-    """(N, 2, 3) y, p, r of the shoulders from the upper arms' axes: Rz(-s y) Rx(s p) Rz(s r)."""
-    z = axes[..., 2]
-    across = np.hypot(z[..., 0], z[..., 1])
-    a = np.where(across > 1e-9, np.arctan2(_SIGN * z[..., 0], -_SIGN * z[..., 1]), 0.0)
-    p = np.arctan2(across, z[..., 2])
+def _elements():
+    """Of each angle the elements (limb or head, row, column) that are its sine and its cosine,
+    with their signs, and the sign with which it counts.
+    """
+    of = {}
+    for limb, sign, first in ((0, 1, 'l_y_shoulder'), (1, -1, 'r_y_shoulder')):
+        y = _ANGLE[first]
+        of[y] = sign, (limb, 0, 2), -sign, (limb, 1, 2), -sign
+        of[y + 1] = 1, (limb, 2, 2), 1, (limb, 2, 2), 1            # the sine is put in
+        of[y + 2] = sign, (limb, 2, 0), sign, (limb, 2, 1), sign
+    for limb, sign, first in ((2, 1, 'l_y_hip'), (3, -1, 'r_y_hip')):
+        y = _ANGLE[first]
+        of[y] = -1, (limb, 0, 1), 1, (limb, 1, 1), -1
+        of[y + 1] = 1, (limb, 2, 1), 1, (limb, 2, 1), sign         # the cosine is put in
+        of[y + 2] = -1, (limb, 2, 0), 1, (limb, 2, 2), -1
+    of[_ANGLE['r_head']] = 1, (4, 2, 1), 1, (4, 1, 1), 1
+    of[_ANGLE['y_head']] = -1, (4, 0, 1), 1, (4, 0, 1), 1          # the cosine is put in
+    of[_ANGLE['p_head']] = 1, (4, 0, 2), 1, (4, 0, 0), -1
+    out = np.zeros((5, len(ANGLES)), int)
+    out[4, _LIMB_ANGLES[:, 3]] = 1                                 # hinges are put in; no waist
+    for angle, (a, sine, b, cosine, turn) in of.items():
+        out[:, angle] = a, np.dot(sine, (9, 3, 1)), b, np.dot(cosine, (9, 3, 1)), turn
+    return out
+
+
+_SINE_SIGN, _SINE, _COSINE_SIGN, _COSINE, _TURN_SIGN = _elements()
+#: The two elements whose root of squares is the other one: of the shoulders' p, the hips', y_head.
+_REST = np.array([[2, 5], [11, 14], [19, 22], [28, 31], [36, 38]]).T
+_BY_SINE = np.array([_ANGLE[n] for n in ('l_p_hip', 'r_p_hip', 'y_head')])
+_SHOULDER_Y, _SHOULDER_P, _SHOULDER_R = (
+    slice(_ANGLE['l_y_shoulder'] + i, _ANGLE['r_y_shoulder'] + i + 1,
+          _ANGLE['r_y_shoulder'] - _ANGLE['l_y_shoulder']) for i in range(3))
+_HINGE = _LIMB_ANGLES[:, 3]
+
+
+def _angles(axes, bent, along):
+    """All angles from the axes of what is turned.
+
+    Shoulders are Rz(-s y) Rx(s p) Rz(s r), hips Rz(-y) Rx(s p) Ry(-r), the head Rx(r) Rz(y)
+    Ry(-p): each angle is arctan2 of two of the matrix' elements, or of one and two others' root.
+
+    Args:
+        axes: (N, 5, 3, 3), limbs and head.
+        bent, along: (N, 4), sine and cosine of the hinges'.
+
+    Returns:
+        (N, 20) rad, in the order of ANGLES.
+    """
+    flat = axes.reshape(len(axes), 45)
+    sine, cosine = flat[:, _SINE] * _SINE_SIGN, flat[:, _COSINE] * _COSINE_SIGN
+    rest = np.hypot(flat[:, _REST[0]], flat[:, _REST[1]])
+    across = rest[:, :2]
+    sine[:, _SHOULDER_P], cosine[:, _BY_SINE] = across, rest[:, 2:]
+    sine[:, _HINGE], cosine[:, _HINGE] = bent, along
+    up = across < 1e-9
+    if up.any():
+        # an arm right up or down: what turns it about z is one angle, that of r
+        arms = axes[:, :2]
+        sine[:, _SHOULDER_Y][up], cosine[:, _SHOULDER_Y][up] = 0.0, 1.0
+        sine[:, _SHOULDER_R][up] = (arms[..., 1, 0] * np.sign(arms[..., 2, 2]))[up]
+        cosine[:, _SHOULDER_R][up] = arms[..., 0, 0][up]
+    out = np.arctan2(sine, cosine)
     # of the two triples that mean the same, that with the arm a little across or behind
-    other = (p < 0.4) & (np.abs(a) > np.pi / 2)
-    a = np.where(other, a - np.copysign(np.pi, a), a)
-    p = np.where(other, -p, p)
-    b = _SIGN * p
-    ca, sa, cb, sb = np.cos(a), np.sin(a), np.cos(b), np.sin(b)
-    x = axes[..., 0]
-    along = ca * x[..., 0] + sa * x[..., 1]
-    ahead = cb * (ca * x[..., 1] - sa * x[..., 0]) + sb * x[..., 2]
-    return np.stack((-_SIGN * a, p, _SIGN * np.arctan2(ahead, along)), axis=-1)
+    y, p = out[:, _SHOULDER_Y], out[:, _SHOULDER_P]
+    other = (p < 0.4) & (np.abs(y) > np.pi / 2)
+    if other.any():
+        r = out[:, _SHOULDER_R]
+        out[:, _SHOULDER_Y] = np.where(other, y - np.copysign(np.pi, y), y)
+        out[:, _SHOULDER_P] = np.where(other, -p, p)
+        out[:, _SHOULDER_R] = np.where(other, r - np.copysign(np.pi, r), r)
+    return out * _TURN_SIGN
 
 
-def _hip_angles(axes):
-    """(N, 2, 3) y, p, r of the hips from the thighs' axes: Rz(-y) Rx(s p) Ry(-r)."""
-    a = np.arctan2(-axes[..., 0, 1], axes[..., 1, 1])
-    b = np.arcsin(np.clip(axes[..., 2, 1], -1, 1))
-    c = np.arctan2(-axes[..., 2, 0], axes[..., 2, 2])
-    return np.stack((-a, _SIGN * b, -c), axis=-1)
-
-
-def _head_angles(axes):
-    """(N, 3) r, y, p of the head from its axes: Rx(r) Rz(y) Ry(-p)."""
-    return np.stack((np.arctan2(axes[:, 2, 1], axes[:, 1, 1]),
-                     np.arcsin(np.clip(-axes[:, 0, 1], -1, 1)),
-                     -np.arctan2(axes[:, 0, 2], axes[:, 0, 0])), axis=-1)
-
-
-def inverse(joints, dimensions=None):
+def inverse(joints, dimensions=None, rotation=None):
     """Angles of the model that put it where the joints are; closed form.
 
     From the trunk outwards, every link is aimed from where the model's joint is to where the
@@ -203,38 +245,57 @@ def inverse(joints, dimensions=None):
     Args:
         joints: (N, 17, 3) m, any right-handed frame; people with NaN get NaN.
         dimensions: (N, 14) m, or None: those of :func:`measure`.
+        rotation: (N, 3, 3), the joints' ``body_rotation`` where it is there already.
 
     Returns:
         :class:`Posture`.
     """
     joints = np.asarray(joints, dtype=np.float64).reshape(-1, NUM_JOINTS, 3)
     dims = measure(joints) if dimensions is None else np.asarray(dimensions, dtype=np.float64)
-    rotation, position = body_rotation(joints), joints[:, PELVIS]
+    if rotation is None:
+        rotation = body_rotation(joints)
+    position = joints[:, PELVIS]
     local = (joints - position[:, None]) @ rotation
-    origin = _origins(dims)
-    angles = np.zeros((len(joints), len(ANGLES)))
-    base = origin[:, _TORSO] + origin[:, _NECK_LINK]
-    head = _head(local, base)
-    angles[:, _ANGLE['r_head']:_ANGLE['p_head'] + 1] = _head_angles(head)
-
-    start = origin[:, _LIMB_LINKS].copy()
+    origin, n = _origins(dims), len(joints)
+    start = origin[:, _STARTS]                                  # of the limbs and the head
+    start[:, 4] += origin[:, _TORSO]
     start[:, :2] += origin[:, _TORSO, None]
-    first = _unit(local[:, _MIDDLE] - start)
-    middle = start + first * dims[:, _UPPER, None]
-    axes, hinge = _bend(first, _unit(local[:, _END] - middle))
-    angles[:, _LIMB_ANGLES[:2, :3]] = _shoulder_angles(axes[:, :2])
-    angles[:, _LIMB_ANGLES[2:, :3]] = _hip_angles(axes[:, 2:])
-    angles[:, _LIMB_ANGLES[:, 3]] = hinge
-    turned = np.cos(hinge)[..., None] * first + np.sin(hinge)[..., None] * axes[..., 0]
+    first = _unit(local[:, _AIMS] - start)
+    limbs = first[:, :4]
+    middle = start[:, :4] + limbs * dims[:, _UPPER, None]
+    second = _unit(local[:, _END] - middle)
 
-    model = np.full_like(local, np.nan)
-    model[:, PELVIS], model[:, NECK] = 0.0, origin[:, _TORSO]
-    model[:, NOSE] = base + (head @ origin[:, LINK_INDEX['head'], :, None])[..., 0]
-    model[:, _START], model[:, _MIDDLE] = start, middle
-    model[:, _END] = middle + turned * dims[:, _LOWER, None]
-    bad = ~np.isfinite(joints).all(axis=(1, 2))
-    angles[bad] = np.nan
-    return Posture(position, rotation, angles, dims, np.sqrt(_sq(model - local)))
+    # what is at right angles to the first axis of each: the hinge; where the nose points
+    side = np.empty_like(first)
+    side[:, :4] = _hinges(limbs, second)
+    ahead = local[:, NOSE] - start[:, 4]
+    # a nose right below the top says nothing of where it points: the chest does then
+    ahead[:, 0] += 1e-6
+    side[:, 4] = ahead - _dot(ahead, first[:, 4])[:, None] * first[:, 4]
+    side = _unit(side)
+    third = _cross(first, side)
+    axes = np.empty((n, 5, 3, 3))
+    axes[:, :4, :, 0], axes[:, :4, :, 1] = third[:, :4], side[:, :4]
+    np.negative(limbs, out=axes[:, :4, :, 2])
+    axes[:, 4, :, 0], axes[:, 4, :, 1], axes[:, 4, :, 2] = side[:, 4], third[:, 4], first[:, 4]
+    bent, along = _dot(second, third[:, :4]), _dot(second, limbs)
+    angles = _angles(axes, bent, along)
+
+    # second, turned into the plane at right angles to the hinge
+    turned = along[..., None] * limbs + bent[..., None] * third[:, :4]
+    model = np.empty((n, len(_PLACED), 3))
+    model[:, 0] = origin[:, _TORSO]
+    model[:, 1] = start[:, 4] + (axes[:, 4] @ origin[:, LINK_INDEX['head'], :, None])[..., 0]
+    model[:, 2:6], model[:, 6:10] = start[:, :4], middle
+    model[:, 10:] = middle + turned * (dims[:, _LOWER] / np.sqrt(bent * bent + along * along)
+                                       )[..., None]
+    model -= local[:, _PLACED]
+    residual = np.full((n, NUM_JOINTS), np.nan)
+    residual[:, _PLACED], residual[:, PELVIS] = np.sqrt(_sq(model)), 0.0
+    bad = ~np.isfinite(joints.sum((1, 2)))
+    if bad.any():
+        angles[bad] = residual[bad] = np.nan
+    return Posture(position, rotation, angles, dims, residual)
 
 
 def transforms(posture):

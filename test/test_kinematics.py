@@ -228,3 +228,39 @@ def test_unknown_people_are_nan_and_touch_nobody(clip):
     assert np.isnan(posture.angles[1]).all()
     assert np.allclose(posture.angles[[0, 2]], kinematics.inverse(clip[[0, 2]], dims[:2]).angles)
     assert kinematics.inverse(np.zeros((0, 17, 3)), np.zeros((0, 14))).angles.shape == (0, 20)
+
+
+def test_axes_that_are_there_already_are_taken(clip):
+    joints = clip[::50]
+    mine = kinematics.inverse(joints)
+    given = kinematics.inverse(joints, mine.dimensions, mine.rotation)
+    assert np.array_equal(given.angles, mine.angles)
+    assert np.array_equal(given.residual, mine.residual, equal_nan=True)
+    turned = mine.rotation @ Rotation.from_rotvec([0, 0, 0.1]).as_matrix()
+    other = kinematics.inverse(joints, mine.dimensions, turned)
+    assert np.abs(other.angles - mine.angles).max() > 0.05
+
+
+@pytest.mark.parametrize('lift', [0.0, np.pi, 1e-10, np.pi - 1e-10])
+@pytest.mark.parametrize('roll', [0.0, 0.7, -1.2])
+def test_an_arm_right_up_or_down_has_one_angle_about_it(lift, roll):
+    """Where y and r of a shoulder turn about the same axis, they add up to what is seen."""
+    named = dict.fromkeys([f'{a}_x' for a in ANGLES], 0.0)
+    for side in 'lr':
+        named.update({f'{side}_elbow_x': 0.9, f'{side}_r_shoulder_x': roll,
+                      f'{side}_p_shoulder_x': lift, f'{side}_knee_x': -0.5})
+    there = follow(human_model.urdf('x', AVERAGE), 'body_x', named)
+    joints = np.zeros((1, 17, 3))
+    for j, link in LINK_OF_JOINT.items():
+        joints[0, j] = there[f'{link}_x'][0]
+    joints[0, HEAD_TOP] = there['p_head_x'][0] + [0, 0, 0.21]
+    # exactly along the trunk, rounding of the forward way apart
+    for long in ('left_', 'right_'):
+        shoulder, elbow = INDEX[long + 'shoulder'], INDEX[long + 'elbow']
+        if lift in (0.0, np.pi):
+            joints[0, elbow, :2] = joints[0, shoulder, :2]
+    posture = kinematics.inverse(joints, AVERAGE[None], np.eye(3)[None])
+    assert np.isfinite(posture.angles).all()
+    back = kinematics.forward_joints(posture)[0]
+    away = np.linalg.norm(back - joints[0, list(kinematics.MODELLED)], axis=-1)
+    assert away.max() < 0.012

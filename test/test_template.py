@@ -11,7 +11,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
-from lifting_ros.ros.template import Marks, Patched, Template
+from lifting_ros.ros.template import Marks, Patched, Sheaf, Template
 
 
 def states(header, array):
@@ -103,3 +103,34 @@ def test_a_mark_that_is_lost_is_noticed():
     marks.number()
     with pytest.raises(ValueError, match='marks are missing'):
         Template(m, marks)
+
+
+@pytest.mark.parametrize('frames', [('', 'eye'), ('camera_optical', 'odom'), ('a', 'a')])
+def test_a_sheaf_is_what_each_would_be(rng, frames):
+    kinds = ((states, 3), (markers, 12), (twist, 2), (transform, 7), (states, 3))
+    values = rng.normal(size=40)
+    items, at = [], 2                        # what is nobody's number lies before and between
+    for i, (make, count) in enumerate(kinds):
+        items.append((Patched(make), frames[i % 2], at, count))
+        at += count + 1
+    sheaf = Sheaf(items)
+    for n in range(3):
+        values, stamp = values * 10.0 ** rng.integers(-3, 4, 40), Time(sec=-5 + n, nanosec=n)
+        for got, (patched, frame, first, count) in zip(sheaf.messages(stamp, values), items):
+            want = patched.message(Header(stamp=stamp, frame_id=frame),
+                                   values[first:first + count])
+            assert isinstance(got, bytes) and got == want
+
+
+def test_a_sheaf_of_what_cannot_be_patched_is_made():
+    class NoMessage:
+        def __init__(self, header, values):
+            self.header, self.values = header, values
+
+    sheaf = Sheaf([(Patched(lambda header, array: NoMessage(header, array(2))), 'eye', 1, 2),
+                   (Patched(twist), 'odom', 4, 2)])
+    first, second = sheaf.messages(Time(sec=3), np.arange(6.0))
+    assert first.values == [1.0, 2.0] and first.header.frame_id == 'eye'
+    second = deserialize_message(second, TwistStamped)
+    assert second.twist.angular.z == 5.0 and second.header.stamp.sec == 3
+    assert Sheaf([]).messages(Time(), np.zeros(0)) == []

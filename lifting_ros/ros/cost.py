@@ -127,7 +127,7 @@ def measure(people=4, frames=400, rate=60.0, sigmas=1.0, listeners=True):
             tf.people(header, found, states.quaternion)
             clock.append(time.process_time_ns())
             if bodies:
-                bodies.publish(header, found, twists=states.twist, size=(640, 480),
+                bodies.publish(header, found, states=states, size=(640, 480),
                                body_frames=False)
             clock.append(time.process_time_ns())
             if out.get_subscription_count() or not listeners:

@@ -17,11 +17,10 @@ from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import String
 
 from .. import human_model, kinematics
-from ..body_frame import body_state
-from ..skeleton import INDEX
-from . import compat, qos, shapes
+from ..skeleton import INDEX, NUM_JOINTS
+from . import compat, qos, wire
 from .images import fill
-from .template import Patched
+from .template import Patched, Sheaf
 
 #: The joints of skeleton2d in its order; eyes and ears (14 to 17) are not estimated: c is 0.
 SKELETON2D = tuple(INDEX[name] for name in (
@@ -39,7 +38,22 @@ _MEMORY = 100      # measurements over which a person's dimensions are averaged:
 _SOON, _NOW_AND_THEN = 30, 5   # in each of so many images, then in one of so many
 _CHANGE = 0.01     # m; a new URDF is worth it from here on,
 _PAUSE = 1.0       # s; but not more often than this
+_ORDERS = 8        # what is made for people in an order is kept for so many
+_MODELLED = np.array(kinematics.MODELLED)
 _RESIDUAL_LINKS = [human_model.LINK_OF_JOINT[j] for j in kinematics.MODELLED]
+
+
+def _parts(**counts):
+    ends = np.cumsum(list(counts.values())).tolist()
+    return {name: slice(end - count, end) for (name, count), end in zip(counts.items(), ends)}
+
+
+#: The numbers of a person's messages side by side.
+_PARTS = _parts(roi=5, skeleton2d=3 * POINTS2D, joint_states=len(human_model.ANGLES),
+                residual=len(_RESIDUAL_LINKS), position=3, velocity=6)
+_ANGLES, _RESIDUAL, _POSITION, _VELOCITY = (_PARTS[n] for n in (
+    'joint_states', 'residual', 'position', 'velocity'))
+_NUMBERS = _VELOCITY.stop
 
 
 def load_messages():
@@ -81,12 +95,11 @@ class Bodies:
 
     def __init__(self, node, messages, clock=time.monotonic):
         self._node, self._messages, self._clock = node, messages, clock
-        self._bodies = {}
+        self._bodies, self._sheaves = {}, {}
         self._header = None
         self._tracked = node.create_publisher(messages.IdsList, '/humans/bodies/tracked',
                                               qos.RESULT)
-        self._tf_type, self._frames, self._frames_of = compat.TFMessage, None, None
-        self._tf = None
+        self._tf_type, self._tf = compat.TFMessage, None
         if self._tf_type is None:
             node.get_logger().error('ros4hri: tf2_msgs is not installed, there are no frames of '
                                     'bodies')
@@ -97,7 +110,7 @@ class Bodies:
                                         clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def publish(self, header, people, image=None, size=None, skeletons=None, body_frames=True,
-                image_header=None, twists=None):
+                image_header=None, twists=None, states=None):
         """Publish the people of an image.
 
         Args:
@@ -110,91 +123,124 @@ class Bodies:
             body_frames: broadcast ``body_<id>`` too; False where the node does so already.
             image_header: of the image, where positions are in another frame than it; or None.
             twists: (N, 6) m/s and rad/s of the people, instead of ``skeletons``; or None.
+            states: :class:`~lifting_ros.ros.wire.States` of the people, where they are there
+                already.
         """
         now, self._header = self._clock(), header
+        seen = image_header or header
+        if not people:
+            self._tracked.publish(self._messages.IdsList(header=seen))
+            self._expire(now)
+            return
         if size is None and image is not None:
             size = image.shape[1::-1]
-        if twists is not None:
-            twists = {p.id: twist for p, twist in zip(people, twists)}
-        else:
-            twists = {s.id: _rates(s) for s in skeletons.skeletons} if skeletons else {}
-        self._tracked.publish(self._messages.IdsList(
-            header=image_header or header, ids=[p.id for p in people]))
-        placed = []
-        for person in people:
-            body = self._bodies.get(person.id)
-            if body is None:
-                body = self._bodies[person.id] = _Body(self._node, self._messages, person.id)
-            body.seen = now
-            if np.isfinite(person.joints).all():
-                placed.append((body, person))
-        if size is not None and people:
-            self._publish_2d(image_header or header, people, image, size)
-        if placed:
-            self._publish_3d(header, placed, now, twists, body_frames)
+        states = states or wire.States(people)
+        twists = states.twist if twists is None else twists
+        if skeletons is not None:
+            told = {s.id: _rates(s) for s in skeletons.skeletons}
+            twists = [told.get(p.id, twist) for p, twist in zip(people, twists)]
+        bodies = [self._body(p.id, now) for p in people]
+        rows, boxes = np.zeros((len(people), _NUMBERS)), None
+        if size is not None:
+            boxes = _image(rows, people, size)
+        good, frames = self._space(rows, people, bodies, states, twists, now, body_frames)
+        moving = np.isfinite(states.velocity.sum((1, 2)))
+        self._send(header, seen, people, rows, frames, boxes, good, moving, body_frames)
+        if image is not None:
+            for body, box in zip(bodies, boxes):
+                body.crop(seen, box, image, size)
         self._expire(now)
 
-    def _publish_2d(self, header, people, image, size):
-        scale = 1 / np.asarray(size, dtype=np.float64)
-        boxes = np.array([p.box for p in people], dtype=np.float64)
-        regions = np.empty((len(people), 5))
-        regions[:, :2], regions[:, 2:4] = boxes[:, :2] * scale, boxes[:, 2:] * scale
-        regions = regions.clip(0, 1)
-        regions[:, 4] = [p.confidence for p in people]
-        points = np.zeros((len(people), POINTS2D, 3))
-        some = points[:, :len(SKELETON2D)]
-        some[..., :2] = (np.array([p.keypoints for p in people])[:, _SKELETON2D] * scale).clip(
-            0, 1)
-        some[..., 2] = np.array([p.keypoint_confidence for p in people])[:, _SKELETON2D].clip(
-            0, 1)
-        some[~(np.isfinite(some).all(-1) & (some[..., 2] > 0))] = 0.0
-        good = np.isfinite(boxes).all(1)
-        for i, person in enumerate(people):
-            self._bodies[person.id].publish_2d(header, regions[i], points[i].ravel(),
-                                               boxes[i] if good[i] else None, image, size)
+    def _body(self, name, now):
+        body = self._bodies.get(name)
+        if body is None:
+            self._sheaves.clear()
+            body = self._bodies[name] = _Body(self._node, self._messages, name)
+        body.seen = now
+        return body
 
-    def _publish_3d(self, header, placed, now, twists, body_frames):
-        joints = np.array([person.joints for _, person in placed], dtype=np.float64)
+    def _space(self, rows, people, bodies, states, twists, now, body_frames):
+        """Fill in what is known in space.
+
+        Returns:
+            (N,) bool, of whom it is; (M, 26 or 27, 7) the frames of these M.
+        """
+        joints, rotation = states.joints, states.rotation
+        good = np.isfinite(joints.sum((1, 2)))
         # limbs do not grow: once known, lengths are looked at now and then, everybody is asked
-        if any([body.curious() for body, _ in placed]):
-            for (body, person), dims in zip(placed, kinematics.measure(joints)):
-                if np.isfinite(dims).all():
+        if any([body.curious() for body in bodies]):
+            for body, person, dims, placed in zip(bodies, people, kinematics.measure(joints),
+                                                  good):
+                if placed and np.isfinite(dims).all():
                     body.know(dims, person.matched, now)
-        dimensions = np.array([body.dimensions for body, _ in placed])
-        posture = kinematics.inverse(joints, dimensions)
+        dims = np.array([body.dimensions for body in bodies])
+        posture = kinematics.inverse(joints, dims, rotation)
         # somebody folded up like a knife has no axes: leave him out
-        good = np.isfinite(dimensions).all(1) & np.isfinite(posture.angles).all(1) & np.isfinite(
-            posture.rotation).all((1, 2))
-        if not good.all():
-            placed = [p for p, g in zip(placed, good) if g]
-            if not placed:
-                return
-            posture = kinematics.inverse(joints[good], dimensions[good])
-        origins, quaternions = kinematics.transforms(posture)
-        for i, (body, person) in enumerate(placed):
-            body.publish_3d(header, person, posture, i, twists.get(person.id))
-        if self._tf is not None:
-            self._publish_frames(header, [person.id for _, person in placed], posture,
-                                 origins, quaternions, body_frames)
+        good &= np.isfinite(posture.angles.sum(1) + dims.sum(1) + rotation.sum((1, 2)))
+        residual = posture.residual[:, _MODELLED]
+        rows[:, _ANGLES], rows[:, _RESIDUAL] = posture.angles, residual
+        rows[:, _POSITION], rows[:, _VELOCITY] = posture.position, twists
+        for body, known, worst in zip(bodies, good.tolist(), residual.max(1).tolist()):
+            if known:
+                body.residual = worst
+        if self._tf is None:
+            return good, np.zeros(0)
+        frames = np.empty((len(people), 1 + len(human_model.LINKS), 7))
+        frames[:, 1:, :3], frames[:, 1:, 3:] = kinematics.transforms(posture)
+        if body_frames:
+            frames[:, 0, :3], frames[:, 0, 3:] = posture.position, states.quaternion
+        else:
+            frames = frames[:, 1:]
+        return good, frames if good.all() else frames[good]
 
-    def _publish_frames(self, header, names, posture, origins, quaternions, body_frames):
-        """All links of all people in one message, ``body_<id>`` first."""
-        key = (tuple(names), body_frames)
-        if key != self._frames_of:
-            self._frames_of = key
-            self._frames = Patched(lambda header, array: self._tf_type(transforms=_frames(
-                header, array, names, body_frames)))
-        values = np.empty((len(names), 1 + len(human_model.LINKS), 7))
-        turned = shapes.quaternions(posture.rotation)
-        values[:, 0, :3] = posture.position
-        values[:, 0, 3:] = turned
-        values[:, 1:, :3], values[:, 1:, 3:] = origins, quaternions
-        values = values[:, 0 if body_frames else 1:]
-        self._tf.publish(self._frames.message(header, values.ravel()))
+    def _send(self, header, seen, people, rows, frames, boxes, good, moving, body_frames):
+        """Publish all there is, all of it patched at once."""
+        # the order of people in the answers changes with their confidence
+        known = (None if boxes is None else np.isfinite(boxes.sum(1)).tobytes())
+        key = (header.frame_id, seen.frame_id, tuple([p.id for p in people]), known,
+               good.tobytes(), moving.tobytes(), body_frames)
+        found = self._sheaves.get(key)
+        if found is None:
+            if len(self._sheaves) >= _ORDERS:
+                self._sheaves.clear()
+            found = self._sheaves[key] = self._sheaf(header.frame_id, seen.frame_id, people,
+                                                     boxes, good, moving, body_frames)
+        sheaf, publishers = found
+        values = np.concatenate((rows.ravel(), frames.ravel()))
+        for publisher, message in zip(publishers, sheaf.messages(header.stamp, values)):
+            # the list of who is tracked, and frames, are for everybody
+            if (publisher is self._tracked or publisher is self._tf
+                    or publisher.get_subscription_count()):
+                publisher.publish(message)
+
+    def _sheaf(self, frame, seen, people, boxes, good, moving, body_frames):
+        """What is published of people, and by whom."""
+        names = [p.id for p in people]
+        items = [(self._tracked, Patched(lambda header, array: self._messages.IdsList(
+            header=header, ids=names)), seen, 0, 0)]
+        for i, name in enumerate(names):
+            body, topics = self._bodies[name], []
+            if boxes is not None:
+                topics += ['roi'] * bool(np.isfinite(boxes[i]).all()) + ['skeleton2d']
+            if good[i]:
+                topics += ['joint_states', 'residual', 'position'] + ['velocity'] * bool(moving[i])
+            for topic in topics:
+                part = _PARTS[topic]
+                items.append((body.out[topic], body.make[topic],
+                              seen if topic in ('roi', 'skeleton2d') else frame,
+                              i * _NUMBERS + part.start, part.stop - part.start))
+        placed = [name for name, known in zip(names, good) if known]
+        if placed and self._tf is not None:
+            items.append((self._tf, Patched(lambda header, array: self._tf_type(
+                transforms=_frames(header, array, placed, body_frames))), frame,
+                len(names) * _NUMBERS,
+                len(placed) * (len(human_model.LINKS) + bool(body_frames)) * 7))
+        return Sheaf([item[1:] for item in items]), [item[0] for item in items]
 
     def _expire(self, now):
         for name in [n for n, body in self._bodies.items() if now - body.seen > _LINGER]:
             self._bodies.pop(name).close()
+            self._sheaves.clear()
 
     def _on_timer(self):
         """Where no image comes any more, nobody is tracked."""
@@ -215,11 +261,32 @@ class Bodies:
         """Close all topics."""
         for body in self._bodies.values():
             body.close()
-        self._bodies = {}
+        self._bodies, self._sheaves = {}, {}
         self._node.destroy_timer(self._timer)
         self._node.destroy_publisher(self._tracked)
         if self._tf is not None:
             self._node.destroy_publisher(self._tf)
+
+
+def _image(rows, people, size):
+    """Fill in regions and 2D points; returns the boxes (N, 4) px."""
+    width, height = size
+    boxes = np.array([p.box for p in people], dtype=np.float64)
+    region, points = rows[:, :5], rows[:, 5:5 + 3 * len(SKELETON2D)]
+    region[:, :4] = boxes * (1 / width, 1 / height, 1 / width, 1 / height)
+    region[:, 4] = [p.confidence for p in people]
+    seen = np.empty((len(people), NUM_JOINTS, 3))
+    seen[..., :2] = np.array([p.keypoints for p in people]) * (1 / width, 1 / height)
+    seen[..., 2] = [p.keypoint_confidence for p in people]
+    points[:] = seen[:, _SKELETON2D].reshape(len(people), -1)
+    both = rows[:, :_PARTS['skeleton2d'].stop]
+    np.maximum(both, 0, out=both)
+    np.minimum(both, 1, out=both)
+    known = points.reshape(len(people), -1, 3)
+    known = (known[..., 2] > 0) & np.isfinite(known.sum(-1))
+    if not known.all():
+        points[~np.repeat(known, 3, axis=1)] = 0.0
+    return boxes
 
 
 def _rates(skeleton):
@@ -264,7 +331,7 @@ class _Body:
         kinds = {'roi': messages.Region, 'skeleton2d': messages.Skeleton2D,
                  'joint_states': JointState, 'residual': JointState, 'position': PointStamped,
                  'velocity': TwistStamped, 'cropped': Image, 'urdf': String}
-        self._out = {topic: node.create_publisher(
+        self.out = {topic: node.create_publisher(
             kinds[topic], f'/humans/bodies/{name}/{topic}', profile)
             for topic, profile in TOPICS.items()}
         angles = [f'{a}_{name}' for a in human_model.ANGLES]
@@ -284,39 +351,23 @@ class _Body:
         def residuals(header, array):
             return JointState(header=header, name=links, position=array(len(links)))
 
-        self._make = {topic: Patched(make) for topic, make in (
+        self.make = {topic: Patched(make) for topic, make in (
             ('roi', region), ('skeleton2d', skeleton), ('joint_states', states),
             ('residual', residuals), ('position', _position), ('velocity', _velocity))}
         self._parameter = f'human_description_{name}'
         self.dimensions = np.full(len(human_model.DIMENSIONS), np.nan)  # of the URDF, m
         self._mean, self._count, self._looked, self._told = 0.0, 0, 0, -np.inf
 
-    def _wanted(self, topic):
-        return self._out[topic].get_subscription_count() > 0
+    def crop(self, header, box, image, size):
+        """Publish the part of an image that a box (4,) px shows, where somebody wants it."""
+        if not self.out['cropped'].get_subscription_count() or not np.isfinite(box).all():
+            return
+        x0, y0 = np.clip(np.floor(box[:2]), 0, None).astype(int)
+        x1, y1 = np.clip(np.ceil(box[2:]) + 1, 0, size).astype(int)
+        if x0 < x1 and y0 < y1:
+            self.out['cropped'].publish(fill(Image(header=header), np.ascontiguousarray(
+                image[y0:y1, x0:x1])))
 
-    # ------------------------------------------------------------------------------- the image
-    def _send(self, topic, header, values):
-        self._out[topic].publish(self._make[topic].message(header, values))
-
-    def publish_2d(self, header, region, points, box, image, size):
-        """Publish roi, skeleton2d, and cropped where somebody wants it.
-
-        Args:
-            region: (5,) of the roi; points: (54,) of the skeleton2d, as the messages have them.
-            box: (4,) px, or None where it is not known.
-        """
-        if box is not None and self._wanted('roi'):
-            self._send('roi', header, region)
-        if self._wanted('skeleton2d'):
-            self._send('skeleton2d', header, points)
-        if image is not None and box is not None and self._wanted('cropped'):
-            x0, y0 = np.clip(np.floor(box[:2]), 0, None).astype(int)
-            x1, y1 = np.clip(np.ceil(box[2:]) + 1, 0, size).astype(int)
-            if x0 < x1 and y0 < y1:
-                self._out['cropped'].publish(fill(Image(header=header), np.ascontiguousarray(
-                    image[y0:y1, x0:x1])))
-
-    # ----------------------------------------------------------------------------------- space
     def curious(self):
         """Whether the person's dimensions are worth measuring in this image."""
         self._looked += 1
@@ -334,32 +385,16 @@ class _Body:
         # to the micrometre, as the text has it: the angles are those of the text
         self.dimensions, self._told = np.round(self._mean, 6), now
         text = human_model.urdf(self._name, self.dimensions)
-        self._out['urdf'].publish(String(data=text))
+        self.out['urdf'].publish(String(data=text))
         if not self._node.has_parameter(self._parameter):
             self._node.declare_parameter(self._parameter, text, ParameterDescriptor(
                 description='URDF of a body (REP-155)'))
         else:
             self._node.set_parameters([Parameter(self._parameter, value=text)])
 
-    def publish_3d(self, header, person, posture, i, twist):
-        """Publish joint_states, residual, position, velocity of the i-th of a posture."""
-        residual = posture.residual[i, kinematics.MODELLED]
-        self.residual = float(residual.max())
-        if self._wanted('joint_states'):
-            self._send('joint_states', header, posture.angles[i])
-        if self._wanted('residual'):
-            self._send('residual', header, residual)
-        if self._wanted('position'):
-            self._send('position', header, posture.position[i])
-        if self._wanted('velocity') and np.isfinite(person.velocity).all():
-            if twist is None:
-                twist = body_state(person.joints, person.covariance, person.velocity,
-                                   person.velocity_covariance)[2]
-            self._send('velocity', header, twist)
-
     def close(self):
         """Close the topics and take back the parameter."""
-        for publisher in self._out.values():
+        for publisher in self.out.values():
             self._node.destroy_publisher(publisher)
         if self._node.has_parameter(self._parameter):
             self._node.undeclare_parameter(self._parameter)

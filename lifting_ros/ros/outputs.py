@@ -164,7 +164,7 @@ class Outputs:
         if self._bodies:
             header = Header(stamp=answer.header.stamp, frame_id=answer.frame)
             self._bodies.publish(answer.header, answer.people, answer.image,
-                                 twists=answer.states.twist, body_frames=self._kind() == 'none',
+                                 states=answer.states, body_frames=self._kind() == 'none',
                                  image_header=header)
 
 

@@ -106,6 +106,21 @@ class Template:
                 raise ValueError('a text is not found, or found twice')
             self._texts.append((at + 8 - _LEAD, len(text)))
 
+    @property
+    def places(self):
+        """Where the numbers are: (N,) of float64, (N,) of float32 and (N,) of stamps, in units
+        of their size from eight bytes before the body on; with (N,) marks of the first two.
+        """
+        return (self._double + 1, self._double_of, self._single + 2, self._single_of,
+                self._stamps + 2)
+
+    @property
+    def bytes(self):
+        """The message as it is, from eight bytes before the body on: (8 n,) uint8, and where in
+        that it begins and ends.
+        """
+        return self._bytes, 8 - _LEAD, self._end
+
     def fill(self, stamp, values, texts=()):
         """Return the bytes of the message.
 
@@ -143,6 +158,18 @@ class Patched:
     def __init__(self, make):
         self._make, self._fast, self._frame, self._template = make, True, None, None
 
+    def template(self, frame):
+        """:class:`Template` for a frame; None where the message cannot be patched."""
+        if self._fast and frame != self._frame:
+            marks = Marks()
+            message = self._make(marks.header(frame), marks.array)
+            try:
+                self._template = Template(message, marks)
+                self._frame = frame
+            except ValueError:
+                self._fast = False
+        return self._template if self._fast else None
+
     def message(self, header, values):
         """What to publish: bytes, or the message itself where it cannot be patched.
 
@@ -150,18 +177,54 @@ class Patched:
             header: for the message.
             values: (N,) float64, in the order in which ``make`` asks for numbers.
         """
-        if self._fast and header.frame_id != self._frame:
-            marks = Marks()
-            message = self._make(marks.header(header.frame_id), marks.array)
-            try:
-                self._template = Template(message, marks)
-                self._frame = header.frame_id
-            except ValueError:
-                self._fast = False
-        if self._fast:
-            return self._template.fill(header.stamp, values)
+        template = self.template(header.frame_id)
+        if template is not None:
+            return template.fill(header.stamp, values)
         rest = iter(np.asarray(values, dtype=np.float64).tolist())
 
         def array(*shape):
             return [array(*shape[1:]) for _ in range(shape[0])] if shape else next(rest)
         return self._make(header, array)
+
+
+class Sheaf:
+    """Messages of one stamp, patched all at once: what one costs is mostly the calls.
+
+    Args:
+        items: of each message (:class:`Patched`, frame, first, count): its numbers are ``count``
+            from ``first`` on of those that :meth:`messages` is given.
+    """
+
+    def __init__(self, items):
+        self._items = items
+        templates = [patched.template(frame) for patched, frame, _, _ in items]
+        self._whole = bool(items) and all(t is not None for t in templates)
+        if not self._whole:
+            return
+        sizes = [len(t.bytes[0]) for t in templates]
+        starts = np.concatenate(([0], np.cumsum(sizes)))
+        self._bytes = np.concatenate([t.bytes[0] for t in templates])
+        self._cuts = [(int(start) + t.bytes[1], int(start) + t.bytes[2])
+                      for start, t in zip(starts, templates)]
+        self._f8, self._f4, self._u4 = (self._bytes.view(k) for k in ('<f8', '<f4', '<u4'))
+        parts = [(d + at // 8, d_of + first, s + at // 4, s_of + first, t + at // 4)
+                 for at, template, (_, _, first, _) in zip(starts, templates, items)
+                 for d, d_of, s, s_of, t in (template.places,)]
+        self._double, self._double_of, self._single, self._single_of, self._stamps = (
+            np.concatenate(part).astype(np.intp) for part in zip(*parts))
+        self._stamps = np.stack((self._stamps, self._stamps + 1), 1)
+
+    def messages(self, stamp, values):
+        """What to publish, a list in the order of the items: bytes, or messages.
+
+        Args:
+            stamp: of all of them. values: (N,) float64.
+        """
+        if not self._whole:
+            return [patched.message(Header(stamp=stamp, frame_id=frame), values[at:at + count])
+                    for patched, frame, at, count in self._items]
+        self._f8[self._double] = values[self._double_of]
+        self._f4[self._single] = values[self._single_of]
+        self._u4[self._stamps] = stamp.sec & 0xFFFFFFFF, stamp.nanosec
+        data = self._bytes.tobytes()
+        return [data[a:b] for a, b in self._cuts]

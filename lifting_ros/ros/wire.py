@@ -138,7 +138,9 @@ class States:
     """The bodies of people as a whole, all at once (see ``body_frame.body_state``).
 
     Attributes:
-        quaternion: (N, 4) x y z w; pose: (N, 6, 6); twist: (N, 6); twist_covariance: (N, 6, 6).
+        joints: (N, 17, 3) m; covariance, velocity and spread: as people have them.
+        rotation: (N, 3, 3); quaternion: (N, 4) x y z w; pose: (N, 6, 6); twist: (N, 6);
+            twist_covariance: (N, 6, 6).
     """
 
     def __init__(self, people):
@@ -148,9 +150,9 @@ class States:
                 (len(people), NUM_JOINTS) + shape)
             for name, shape in (('joints', (3,)), ('covariance', (3, 3)), ('velocity', (3,)),
                                 ('velocity_covariance', (3, 3))))
-        rotation, self.pose, self.twist, self.twist_covariance = body_state(
+        self.rotation, self.pose, self.twist, self.twist_covariance = body_state(
             self.joints, self.covariance, self.velocity, self.spread)
-        self.quaternion = quaternions(rotation)
+        self.quaternion = quaternions(self.rotation)
 
 
 def write(people, header, width, height, on_error=None, latency=0.0, states=None):
