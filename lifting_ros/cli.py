@@ -21,6 +21,7 @@ COMMANDS = {
     ('eval', '2d'): ('lifting_ros.evaluation.keypoints2d', 'PCK and OKS on photographs'),
     ('eval', 'find'): ('lifting_ros.evaluation.finding', 'people in whole photographs'),
     ('eval', '3d'): ('lifting_ros.evaluation.lift3d', 'joint errors and coverage in 3D'),
+    ('eval', 'level'): ('lifting_ros.evaluation.level', 'which way is up, told by people'),
     ('eval', 'chain'): ('lifting_ros.evaluation.chain', 'image to joints, on rendered people'),
     ('eval', 'stages'): ('lifting_ros.evaluation.stages', 'the error after every stage'),
     ('eval', 'demo'): ('lifting_ros.evaluation.demo', 'the demo clip against its truth'),

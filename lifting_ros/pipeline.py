@@ -2,11 +2,13 @@
 
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from .camera import Camera
 from .lifting import Lifter
+from .lifting.level import Level
 from .network import Estimator
 from .network.crops import check_image
 from .person import Person, ScaleSource, Source
@@ -17,6 +19,7 @@ from .tracking.association import box_iou, match
 from .tracking.egomotion import EgoMotion
 from .tracking.ids import IdSource
 
+_LEVEL_EVERY = 0.5     # seconds from one look at how people stand to the next
 _BOTH = 0.05    # least product of the search's score and a new person's confidence
 _SUREST = 8     # joints whose mean is the confidence of a person: of one half hidden they are seen
 
@@ -30,6 +33,7 @@ class PipelineOptions:
     max_people: int = 16
     search_every: int = 5          # images between two searches of the whole image
     stature: float | None = None   # m, where it is known for everybody on the site
+    estimate_up: bool = True       # where gravity is not given, tell it by how people stand
 
 
 class Pipeline:
@@ -39,6 +43,8 @@ class Pipeline:
         options: :class:`PipelineOptions`.
         device: 'cpu' or 'cuda'.
         timing: milliseconds of the parts of the last call.
+        up: (3,) against gravity in the optical frame, as given in the last call or as people
+            tell it (:mod:`.lifting.level`); None where neither does.
     """
 
     def __init__(self, estimator, lifter, options=None, tracker=None):
@@ -50,6 +56,7 @@ class Pipeline:
         self._since_search = 0
         self._searches = 0
         self._egomotion = EgoMotion()
+        self.up, self._level, self._looked = None, Level(), None
 
     @classmethod
     def from_pretrained(cls, device='cpu', weights=None, id_file=None, **options):
@@ -77,6 +84,7 @@ class Pipeline:
         """Forget everybody who was seen; their ids are not given again."""
         self.tracker.reset()
         self._since_search = 0
+        self.up, self._level, self._looked = None, Level(), None
 
     def keypoints(self, image, boxes):
         """Keypoints of people whose boxes are known.
@@ -132,7 +140,7 @@ class Pipeline:
         clock.append(time.perf_counter())
         seen = self._observe(image, boxes, belief)
         clock.append(time.perf_counter())
-        self._lift(seen, camera, up, depth, camera_height)
+        self._lift(seen, camera, up, depth, camera_height, None if alone else now)
         clock.append(time.perf_counter())
         if not alone:
             self._egomotion.follow(tracker, pose)
@@ -198,17 +206,41 @@ class Pipeline:
             scale_source=np.full(n, ScaleSource.NONE), log_likelihood=np.full(n, np.nan),
             appearance=describe(image, xy, confidence), image_size=image.shape[1::-1])
 
-    def _lift(self, seen, camera, up, depth=None, camera_height=None):
+    def _lift(self, seen, camera, up, depth=None, camera_height=None, now=None):
         """Fill in what is in metres."""
+        estimate = up is None and self.options.estimate_up
+        self.up = self._level.up if estimate and now is not None else up
         if camera is None or not len(seen):
             return
-        lifted = self.lifter.lift(seen.keypoints, seen.keypoint_confidence, camera, up=up,
-                                  keypoint_covariance=seen.keypoint_covariance,
-                                  stature=self.options.stature, depth=depth,
-                                  camera_height=camera_height)
+        lift = partial(self.lifter.lift, seen.keypoints, seen.keypoint_confidence, camera,
+                       keypoint_covariance=seen.keypoint_covariance,
+                       stature=self.options.stature, depth=depth)
+        lifted = None
+        if estimate:
+            lifted = self._look_at_level(lift, now)
+        if lifted is None:
+            # the ground would be looked for a degree too high or low, if gravity is but estimated
+            lifted = lift(up=self.up, camera_height=None if up is None else camera_height)
         seen.joints, seen.covariance = lifted.joints, lifted.covariance
         seen.source, seen.log_likelihood = lifted.source, lifted.log_likelihood
         seen.scale_source = lifted.scale_source
+
+    def _look_at_level(self, lift, now):
+        """Set ``up`` by how people stand; Lifted if it was lifted and ``up`` is not known yet.
+
+        Now and then people are lifted without gravity: with it they would say what they were told.
+        """
+        level = self._level if now is not None else Level()
+        lifted = None
+        if now is None or self._looked is None or not 0 <= now - self._looked < _LEVEL_EVERY:
+            if now is not None:
+                if self._looked is not None and now < self._looked:     # the clock jumped back
+                    level = self._level = Level()
+                self._looked = now
+            lifted = lift(up=None)
+            level.see(lifted, now or 0.0)
+        self.up = level.up
+        return lifted if self.up is None else None
 
 
 def person_confidence(confidence):

@@ -17,7 +17,8 @@ def add_arguments(parser):
                         '55 degrees is assumed, and distances are as good as that is')
     parser.add_argument('--up', nargs=3, type=float, metavar=('X', 'Y', 'Z'),
                         help='direction against gravity in the optical frame (x right, y down, z '
-                        'forward); 0 -1 0 for a level camera')
+                        'forward); 0 -1 0 for a level camera. Where it is not given, it is '
+                        'estimated by how people stand')
     parser.add_argument('--stature', type=float, help='stature of everybody, m')
     parser.add_argument('--threshold', type=float, help='least confidence of a person, 0 to 1')
     parser.add_argument('--longest-side', type=int, default=1280, metavar='PX',
@@ -58,7 +59,7 @@ def run(args):
             stamp = None if frames.kind == 'photo' else n / frames.rate
             people = pipeline(image, camera, stamp, up)
             _print(n, people)
-            pictures.add(image, people, up)
+            pictures.add(image, people, pipeline.up)
             if args.view:
                 seen.append((n / frames.rate if stamp is not None else 0.0, people,
                              _thumbnail(image)))
@@ -77,8 +78,9 @@ def run(args):
     if args.view:
         from . import view
 
-        path = view.write(pictures.path.with_suffix('.html'), [(t, p) for t, p, _ in seen], up,
-                          pathlib.Path(args.source).name, camera, [jpeg for _, _, jpeg in seen])
+        path = view.write(pictures.path.with_suffix('.html'), [(t, p) for t, p, _ in seen],
+                          pipeline.up, pathlib.Path(args.source).name, camera,
+                          [jpeg for _, _, jpeg in seen])
         print(f'in 3D: {path}')
     return 0
 

@@ -68,7 +68,7 @@ class Fake:
     """Stands for the pipeline; keeps what it was called with."""
 
     def __init__(self):
-        self.calls, self.options = [], None
+        self.calls, self.options, self.up = [], None, None
 
     def from_pretrained(self, device, **options):
         self.options = options
@@ -76,6 +76,7 @@ class Fake:
 
     def __call__(self, image, camera, stamp, up):
         self.calls.append((image.shape, camera, stamp, up))
+        self.up = up
         p = Person(id='abcde', confidence=0.5, box=np.array([5.0, 5, 50, 70]))
         p.keypoints, p.keypoint_confidence = np.full((17, 2), 30.0), np.ones(17)
         p.joints = np.tile([0.0, 0.0, 3.0], (17, 1)) + 0.1 * np.arange(17)[:, None]

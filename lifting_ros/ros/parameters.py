@@ -97,6 +97,8 @@ PARAMETERS = (
     Parameter('up', [0.0, 0.0, 0.0], 'Direction against gravity in the camera\'s optical frame '
               '(x right, y down, z forward); [0, -1, 0] for a level camera, all 0: not known. '
               'Counts where neither TF nor IMU says it.'),
+    Parameter('estimate_up', True, 'Where nothing says which way is up, tell it by how people '
+              'stand, for a camera that hangs still or moves slowly.', option='estimate_up'),
     Parameter('tf', 'none', 'Broadcast the frame body_<id> of each person at its pelvis (x '
               'forward, y left, z to the head), or with joints one named <joint>_<id> for each '
               'joint too. Needs tf2_ros.', options=('none', 'body', 'joints')),

@@ -224,6 +224,7 @@ class PoseNode(LifecycleNode):
             self._once('stamps', 'warning', 'the stamps of the images do not increase: people '
                        'get new ids at each such image. Is the clock of the camera set?')
         self._last_stamp = stamp
+        up = up if up is not None else getattr(self.pipeline, 'up', None)
         self.delivery.give(Answer(people, header, image, camera, up, start, header.frame_id),
                            values['target_frame'], values['tf_timeout'])
         if len(self.delivery):
