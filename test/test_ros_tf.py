@@ -15,12 +15,15 @@ import ros_interfaces
 from geometry_msgs.msg import TransformStamped
 from scipy.spatial.transform import Rotation, Slerp
 from sensor_msgs.msg import Imu
+from std_msgs.msg import Header
 from test_ros_lifecycle import Managed
 from test_ros_pose_node import Bench  # noqa: F401
 
 from lifting_ros.msg import SkeletonArray
 from lifting_ros.frame_tree import Buffer, NotThere
 from lifting_ros.ros import compat, frames, gravity
+from lifting_ros.ros.transforms import Transforms
+from lifting_ros.skeleton import JOINTS
 
 MS = 1_000_000
 
@@ -353,3 +356,58 @@ def test_gravity_from_tf_reaches_the_pipeline(tmp_path, tf):
         assert isinstance(bench.answers[-1], SkeletonArray)
     finally:
         bench.close()
+
+
+# --------------------------------------------------------------------------- frames of people
+class Sent:
+    """A node and its publisher of /tf; what is no ROS message is sent as it is made."""
+
+    def __init__(self):
+        self.sent = []
+
+    def create_publisher(self, kind, topic, depth):
+        assert topic == '/tf'
+        return self
+
+    def publish(self, message):
+        self.sent.append(message.transforms)
+
+
+@pytest.mark.parametrize('joints', [False, True])
+def test_frames_are_those_of_each_person_whoever_else_is_there(rng, monkeypatch, joints):
+    monkeypatch.setattr(compat, 'TFMessage', SimpleNamespace)
+    node = Sent()
+    transforms = Transforms(node)
+    names = ['abcde', 'bcdef', 'cdefg', 'defgh']
+    for n in range(6):
+        order = rng.permutation(4)
+        spots, turns = rng.normal(size=(4, 17, 3)), Rotation.random(4, random_state=rng)
+        if n == 3:
+            spots[1] = np.nan
+        if n == 4:
+            spots[2, 5] = np.nan
+        people = [SimpleNamespace(id=names[i], joints=spots[i]) for i in order]
+        header = Header(frame_id='eye' if n < 2 else 'odom')
+        header.stamp.sec = n
+        assert transforms.people(header, people, turns.as_quat()[order], joints=joints)
+        got = {t.child_frame_id: t for t in node.sent[-1]}
+        for i, name in enumerate(names):
+            body = got.pop(f'body_{name}', None)
+            assert (body is None) == bool(np.isnan(spots[i, 0]).any())
+            if body is None:
+                continue
+            p, q = body.transform.translation, body.transform.rotation
+            assert body.header == header and [p.x, p.y, p.z] == spots[i, 0].tolist()
+            assert [q.x, q.y, q.z, q.w] == turns.as_quat()[i].tolist()
+            for j, joint in enumerate(JOINTS):
+                t = got.pop(f'{joint}_{name}', None)
+                assert (t is not None) == bool(joints and np.isfinite(spots[i, j]).all())
+                if t is None:
+                    continue
+                assert t.header.frame_id == f'body_{name}' and t.header.stamp.sec == n
+                p, q = t.transform.translation, t.transform.rotation
+                assert np.allclose(turns[i].apply([p.x, p.y, p.z]) + spots[i, 0], spots[i, j])
+                assert (q.x, q.y, q.z, q.w) == (0, 0, 0, 1)
+        assert not got
+    transforms.people(Header(), [], np.zeros((0, 4)))
+    assert len(node.sent) == 6

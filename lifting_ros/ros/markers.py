@@ -31,12 +31,16 @@ class _Drawing:
 
     def __init__(self, people, sigmas, velocities):
         # the order of people in the answers changes with their confidence; here it must not
-        people = sorted((p for p in people if np.isfinite(p.joints).all()), key=lambda p: p.id)
+        people = sorted(people, key=lambda p: p.id)
         n = len(people)
+        joints = np.array([p.joints for p in people], np.float64).reshape(n, NUM_JOINTS, 3)
+        placed = np.isfinite(joints.sum((1, 2)))
+        if not placed.all():
+            people, joints = [p for p, known in zip(people, placed) if known], joints[placed]
+            n = len(people)
         self.names = [p.id for p in people]
         self.texts = [f'{p.id} {p.confidence:.2f}' for p in people]
-        self.joints = np.array([p.joints for p in people], dtype=np.float64).reshape(
-            n, NUM_JOINTS, 3)
+        self.joints = joints
         self.alpha = _FAINTEST + (1 - _FAINTEST) * trust(people)
         self.faint = 0.25 * self.alpha
         up = self.joints[:, HEAD_TOP] - self.joints[:, NECK]
@@ -48,7 +52,7 @@ class _Drawing:
         self.axes = np.zeros((n, NUM_JOINTS, 7))
         if velocities and n:
             speed = np.array([p.velocity for p in people], dtype=np.float64)
-            self.moving = np.isfinite(speed).all(axis=(1, 2))
+            self.moving = np.isfinite(speed.sum((1, 2)))
             self.lines = arrows(self.joints[:, _MOVING], speed[:, _MOVING]).reshape(n, -1, 3)
         if sigmas > 0 and n:
             self.axes[..., :3], self.axes[..., 3:] = ellipsoids(
@@ -59,9 +63,9 @@ class _Drawing:
 
     def values(self):
         """All numbers in one row, in the order of :meth:`marks`."""
-        return np.concatenate([a.ravel() for a in (
-            self.joints, self.alpha, self.tops, self.lines[self.moving],
-            self.axes[self.visible], self.faint[self.visible])])
+        some = [values if known.all() else values[known] for values, known in (
+            (self.lines, self.moving), (self.axes, self.visible), (self.faint, self.visible))]
+        return np.concatenate([a.ravel() for a in (self.joints, self.alpha, self.tops, *some)])
 
     def rows(self):
         """For each person what :meth:`_Shown.update` takes, as lists."""

@@ -6,7 +6,12 @@ from ..person import Source
 from ..skeleton import NUM_JOINTS
 
 AHEAD = 0.4           # s; an arrow ends where the joint would be then
+#: How far joints of a source may be trusted.
+_MOST = np.ones(max(Source) + 1)
+_MOST[[Source.LIFTED, Source.PREDICTED]] = 0.2
 _NEXT, _LAST = np.array([1, 2, 0]), np.array([2, 0, 1])
+#: shaft @ this is shaft x y, but for the sign
+_ACROSS_Y = np.array([[0.0, 0, 1], [0, 0, 0], [-1, 0, 0]])
 _LONGEST = 1.5        # m; an ellipsoid or arrow is never drawn larger
 
 
@@ -19,22 +24,23 @@ def trust(people):
     if not people:
         return np.zeros((0, NUM_JOINTS))
     seen = 2 * np.array([p.keypoint_confidence for p in people], dtype=np.float64)
-    source = np.array([p.source for p in people])
-    hidden = (source == Source.LIFTED) | (source == Source.PREDICTED) | (seen <= 0)
-    out = np.where(hidden, 0.2, np.clip(seen, 0.2, 1.0))
-    return out * np.array([1.0 if p.matched else 0.5 for p in people])[:, None]
+    out = np.maximum(seen, 0.2)        # 0.2 too where confidence is 0
+    out = np.minimum(out, _MOST[np.array([p.source for p in people])])
+    matched = [p.matched for p in people]
+    return out if all(matched) else out * np.where(matched, 1.0, 0.5)[:, None]
 
 
 def quaternions(rotation):
     """(..., 4) unit quaternions x y z w of rotations (..., 3, 3)."""
     r = np.asarray(rotation, dtype=np.float64)
-    flat = r.reshape(*r.shape[:-2], 9)
+    flat = r.reshape(-1, 9)
     # 4 q q^T, of which the row with the largest diagonal is the best conditioned
-    rows = (flat @ _QUATERNION).reshape(*r.shape[:-2], 4, 4)
-    rows[..., _EACH, _EACH] += 1
-    best = flat @ _DIAGONAL
-    row = np.take_along_axis(rows, best.argmax(-1)[..., None, None], axis=-2)[..., 0, :]
-    return row / np.sqrt((row * row).sum(-1, keepdims=True))
+    rows = flat @ _QUATERNION
+    rows += _ONE
+    best = (flat @ _DIAGONAL).argmax(1)
+    row = rows.reshape(-1, 4)[best + 4 * np.arange(len(flat))]
+    row /= np.sqrt((row * row).sum(1, keepdims=True))
+    return row.reshape(*r.shape[:-2], 4)
 
 
 def _quaternion():
@@ -53,7 +59,7 @@ def _quaternion():
 
 
 _QUATERNION, _DIAGONAL = _quaternion()
-_EACH = np.arange(4)
+_ONE = np.eye(4).ravel()
 
 
 def ellipsoids(covariance, sigmas):
@@ -67,14 +73,20 @@ def ellipsoids(covariance, sigmas):
         diameters (..., 3) m, at least 1 mm; quaternions (..., 4); NaN where unknown.
     """
     covariance = np.asarray(covariance, dtype=np.float64)
-    known = np.isfinite(covariance).all(axis=(-1, -2))
-    values, vectors = np.linalg.eigh(np.where(known[..., None, None], covariance, 0.0))
-    a, b, c = (vectors[..., i] for i in range(3))
-    size = (a[..., _NEXT] * b[..., _LAST] - a[..., _LAST] * b[..., _NEXT]) * c
-    vectors[..., 0] *= np.sign(size.sum(-1))[..., None]            # a rotation, no reflection
-    size = np.clip(2 * sigmas * np.sqrt(np.maximum(values, 0)), 0.001, _LONGEST)
+    known = np.isfinite(covariance.sum((-1, -2)))
+    whole = known.all()
+    if not whole:
+        covariance = np.where(known[..., None, None], covariance, 0.0)
+    values, vectors = np.linalg.eigh(covariance)
+    b, c = vectors[..., 1], vectors[..., 2]
+    # a rotation, no reflection
+    vectors[..., 0] = b[..., _NEXT] * c[..., _LAST] - b[..., _LAST] * c[..., _NEXT]
+    size = 2 * sigmas * np.sqrt(np.maximum(values, 0))
+    size = np.minimum(np.maximum(size, 0.001), _LONGEST)
     q = quaternions(vectors)
-    return np.where(known[..., None], size, np.nan), np.where(known[..., None], q, np.nan)
+    if not whole:
+        size[~known], q[~known] = np.nan, np.nan
+    return size, q
 
 
 def arrows(joints, velocity):
@@ -87,16 +99,23 @@ def arrows(joints, velocity):
         (..., 6, 3) m: three segments; of no length where a velocity is unknown.
     """
     shaft = AHEAD * np.asarray(velocity, dtype=np.float64)
-    shaft = np.where(np.isfinite(shaft).all(-1, keepdims=True), shaft, 0.0)
-    length = np.sqrt((shaft * shaft).sum(-1, keepdims=True))
-    shaft = shaft * np.minimum(1.0, _LONGEST / np.maximum(length, 1e-9))
-    across, other = np.zeros(shaft.shape), np.zeros(shaft.shape)
-    across[..., 0], across[..., 1] = shaft[..., 1], -shaft[..., 0]         # shaft x z
-    other[..., 0], other[..., 2] = -shaft[..., 2], shaft[..., 0]
-    level = np.sqrt((across * across).sum(-1, keepdims=True)) < 0.1 * length
-    across = 0.12 * np.where(level, other, across)
-    end, barb = joints + shaft, joints + 0.8 * shaft
-    out = np.empty((*shaft.shape[:-1], 6, 3))
-    out[..., 0, :], out[..., 1, :], out[..., 2, :], out[..., 4, :] = joints, end, end, end
-    out[..., 3, :], out[..., 5, :] = barb + across, barb - across
+    square = (shaft * shaft).sum(-1)
+    known = np.isfinite(square)
+    if not known.all():
+        shaft[~known], square[~known] = 0.0, 0.0
+    if square.max(initial=0) > _LONGEST ** 2:
+        shaft *= np.minimum(1.0, _LONGEST / np.sqrt(np.maximum(square, 1e-18)))[..., None]
+        square = np.minimum(square, _LONGEST ** 2)
+    out = np.zeros((*shaft.shape[:-1], 6, 3))
+    across = out[..., 3, :]
+    across[..., 0], across[..., 1] = 0.12 * shaft[..., 1], -0.12 * shaft[..., 0]   # shaft x z
+    level = shaft[..., 2] ** 2 > 0.99 * square
+    if level.any():
+        across[level] = 0.12 * shaft[level] @ _ACROSS_Y
+    barb = joints + 0.8 * shaft
+    out[..., 5, :] = barb - across
+    across += barb
+    out[..., 0, :] = joints
+    end = joints + shaft
+    out[..., 1, :], out[..., 2, :], out[..., 4, :] = end, end, end
     return out

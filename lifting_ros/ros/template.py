@@ -143,7 +143,7 @@ class Template:
         for (at, length), text in zip(self._texts, texts):
             if len(text) != length:
                 raise ValueError(f'the text must have {length} bytes: {text!r}')
-            self._bytes[at:at + length] = np.frombuffer(text, np.uint8)
+            self._bytes.data[at:at + length] = text
         return self._bytes[8 - _LEAD:self._end].tobytes()
 
 
