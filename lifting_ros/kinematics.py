@@ -70,12 +70,16 @@ def _dot(a, b):
     return (a * b).sum(-1)
 
 
+# of numpy 2; a third of the time
+_dot = getattr(np, 'vecdot', _dot)
+
+
 def _unit(v):
-    return v / np.maximum(np.sqrt(_sq(v)), 1e-9)[..., None]
+    return v / np.maximum(np.sqrt(_dot(v, v)), 1e-9)[..., None]
 
 
 def _sq(v):
-    return (v * v).sum(-1)
+    return _dot(v, v)
 
 
 #: a @ _TURNS is the matrix that takes b to a x b: two products, where six pickings cost more.
