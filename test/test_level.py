@@ -4,11 +4,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from test_pipeline import CAMERA, IMAGE, FakeLifter, make
 
-from lifting_ros.lifting.level import Level, axes, up_of
+from lifting_ros.lifting.level import Level, angles, axes, up_of
 from lifting_ros.person import Source
 from lifting_ros.skeleton import INDEX, NUM_JOINTS
-from test_pipeline import CAMERA, IMAGE, FakeLifter, make
 
 
 def _turn(axis, angle):
@@ -52,6 +52,8 @@ def test_directions_are_those_of_the_optical_frame():
     np.testing.assert_allclose(up_of(0, 0), (0, -1, 0), atol=1e-12)
     assert up_of(30, 0)[2] < 0          # who looks down has up behind
     assert up_of(0, 10)[0] < 0          # turned clockwise: up is to the left
+    np.testing.assert_allclose(angles(up_of(33, -7)), (33, -7))
+    np.testing.assert_allclose(angles(up_of(-20, 12)), (-20, 12))
 
 
 def test_one_person_once_says_nothing_yet_several_do():

@@ -394,6 +394,10 @@ def test_view_frame_is_upright_and_said_once(node, monkeypatch):
     axes = Rotation.from_quat([q.x, q.y, q.z, q.w]).as_matrix()
     assert np.allclose(axes[:, 2], up)
     assert np.allclose(axes[:, 0], [0, -math.sin(0.3), math.cos(0.3)])
+    near = [0.0, -math.cos(0.31), -math.sin(0.31)]        # estimated anew, half a degree off
+    node.set_parameters([rclpy.Parameter('up', value=near)])
+    node._on_image(one_image(0), {})
+    assert len(sent) == 1
     node.set_parameters([rclpy.Parameter('up', value=[0.0, 0.0, 0.0])])
     node._on_image(one_image(0), {})
     assert len(sent) == 2
@@ -445,6 +449,14 @@ def test_changes_are_refused_with_a_reason(node, name, value, word):
     (answer,) = node.set_parameters([rclpy.Parameter(name, value=value)])
     assert not answer.successful and name in answer.reason and word in answer.reason
     assert node.values == before
+
+
+def test_what_is_known_of_gravity_is_said(node):
+    assert node._up() == 'not known'
+    node.pipeline.up = np.array([0.0, -math.cos(0.35), -math.sin(0.35)])
+    assert node._up() == 'how people stand: the camera looks 20 deg down, rolled by 0 deg'
+    node.gravity.source = 'imu'
+    assert node._up().startswith('imu: ')
 
 
 def test_depth_and_imu_are_subscribed_to_when_asked_for(node):

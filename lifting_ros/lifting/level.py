@@ -40,6 +40,13 @@ def up_of(down, roll):
                      -np.sin(down)), -1)
 
 
+def angles(up):
+    """Degrees that a camera with this ``up`` (3,) looks down, and is turned clockwise."""
+    x, y, z = up
+    return (float(np.degrees(np.arctan2(-z, np.hypot(x, y)))),
+            float(np.degrees(np.arctan2(-x, -y))))
+
+
 _UPS = up_of(*_GRID.T)
 _PRIOR = -0.5 * (((_GRID - (_PITCH, 0)) / (_PITCH_SIGMA, _ROLL_SIGMA)) ** 2).sum(1)
 

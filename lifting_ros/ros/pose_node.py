@@ -11,6 +11,7 @@ from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo
 
+from ..lifting import level
 from . import parameters, qos, spin
 from .conversions import nanoseconds, seconds
 from .depth import Depth
@@ -268,6 +269,15 @@ class PoseNode(LifecycleNode):
     def _device(self):
         return str(getattr(self.pipeline, 'device', 'none'))
 
+    def _up(self):
+        """What is known of gravity, in words."""
+        up = getattr(self.pipeline, 'up', None)
+        if up is None:
+            return 'not known'
+        down, roll = level.angles(up)
+        source = 'how people stand' if self.gravity.source == 'estimated' else self.gravity.source
+        return f'{source}: the camera looks {round(down)} deg down, rolled by {round(roll)} deg'
+
     def _notes(self):
         """What is worth a warning while the node runs."""
         notes = []
@@ -286,7 +296,8 @@ class PoseNode(LifecycleNode):
             self.watch.look(self._inputs + self.depth.subscriptions, self.outputs.publishers)
         self.diagnostics.publish(state, self._device(), getattr(self.pipeline, 'timing', {}),
                                  self._notes() if self._active else (),
-                                 {} if self.outputs is None else self.outputs.status())
+                                 {'gravity': self._up()}
+                                 | ({} if self.outputs is None else self.outputs.status()))
 
 
 def main(args=None):
