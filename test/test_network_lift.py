@@ -7,6 +7,7 @@ from scipy.spatial.transform import Rotation
 
 from lifting_ros.lifting.closed_form import ClosedForm
 from lifting_ros.network.lift import Lift, eliminate, inverse, soft_peaks
+from lifting_ros.network.predict import bowl, cavity, predict
 from lifting_ros.prior import PosePrior
 from lifting_ros.skeleton import INDEX
 
@@ -216,3 +217,52 @@ def test_nothing_seen_gives_a_finite_pose(prior):
     prior, _ = prior
     joints, drawn, _ = _lift(prior).float()(torch.zeros(2, 17, 48, 48))
     assert torch.isfinite(joints).all() and torch.isfinite(drawn).all()
+
+
+def test_cavity_is_the_lift_without_that_joint(ready):
+    lift, r, w = ready
+    with torch.no_grad():
+        noise = lift.variance + SIGMA ** 2
+        _, mode, frame = lift.find(r, w, noise)
+        joints, whole = lift.solve_one(r, w, noise, mode, frame, True)
+        q, spread, axes = cavity(joints, whole, r, w / noise[mode][:, None])
+        for j in (0, 4, 13):
+            left = w.clone()
+            left[:, j] = 0
+            other, its = lift.solve_one(r, left, noise, mode, frame, True)
+            expected = (axes[:, j] @ other[:, j, :, None])[..., 0]
+            torch.testing.assert_close(q[:, j], expected, atol=1e-6, rtol=1e-4)
+            torch.testing.assert_close(spread[:, j], axes[:, j] @ its[:, j]
+                                       @ axes[:, j].transpose(1, 2), atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(axes @ axes.transpose(2, 3), torch.eye(2).double().expand(
+        *axes.shape[:2], 2, 2))
+    assert (axes @ r[..., None]).abs().max() < 1e-12
+
+
+def test_prediction_lies_where_the_others_say(prior, people):
+    """Of a joint whose map is moved the prediction stays; that of others follows it."""
+    prior, rng = prior
+    rays = people[0][:12]
+    belief, joint = _beliefs(rays), INDEX['left_wrist']
+    lift = _lift(prior).float()
+    with torch.no_grad():
+        _, place, spread, found = predict(lift, belief)
+        moved = belief.clone()
+        moved[:, joint] = belief[:, joint].roll((4, 3), (1, 2))
+        _, after, _, _ = predict(lift, moved, None, found, False)
+    off = (after - place).norm(dim=2).median(0).values
+    assert off[joint] < 1.0 and off[INDEX['left_elbow']] > 0.02
+    assert (torch.linalg.eigvalsh(spread) > 0).all()
+
+
+def test_bowl_against_the_inverse():
+    rng = torch.Generator().manual_seed(1)
+    place = torch.tensor([[[5.3, 2.1]]])
+    root = torch.randn(2, 2, generator=rng)
+    covariance = (root @ root.T)[None, None]
+    got = bowl(place, covariance, 8, 12)
+    inverse_ = torch.linalg.inv(covariance[0, 0] + torch.eye(2))
+    for y, x in ((0, 0), (2, 5), (7, 11), (3, 8)):
+        off = torch.tensor([x, y]) - place[0, 0]
+        assert got[0, 0, y, x].item() == pytest.approx(min(20, (off @ inverse_ @ off).item() / 2),
+                                                       rel=1e-4)

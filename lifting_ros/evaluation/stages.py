@@ -1,8 +1,9 @@
 """``lifting-ros eval stages``: the error after every stage, in the image and in space.
 
-Photographs kept out of training (LSPet: mean distance of the twelve limb joints in px of the
-crop, and PCK@0.2) and rendered people kept out (the same, and the root-relative joint error in
-mm of the maps' lift at the person's true stature).
+Photographs kept out of training (athletes of LSPet, everyday people of COCO: mean distance of the
+twelve limb joints in px of the crop, of all, of those seen and of those labelled though hidden;
+PCK@0.2) and rendered people kept out (the same, and the root-relative joint error in mm of the
+maps' lift at the person's true stature).
 """
 
 import json
@@ -31,7 +32,13 @@ def add_arguments(parser):
     parser.add_argument('--rendered', help='folder of rendered people kept out of training')
     parser.add_argument('--weights', nargs='*', default=[], help='default: the shipped network')
     parser.add_argument('--limit', type=int, help='people of each set')
-    parser.add_argument('--picture', help='write belief maps before and after fusion here (PNG)')
+    parser.add_argument('--against', nargs='*', default=[], metavar='FILE',
+                        help='as many as --weights: the same training with something else; prints '
+                        'how the error of each person differs after the last stage')
+    parser.add_argument('--chain', action='store_true', help='of rendered people also the error '
+                        'in space of the lifter that the pipeline uses')
+    parser.add_argument('--picture', help='write belief maps before and after fusion here')
+    parser.add_argument('--joint', default='left_wrist', help='of the picture')
     parser.add_argument('--json', help='write the figures here too')
 
 
@@ -62,7 +69,9 @@ def measure(model, people, batch=16, progress=iter):
     """Errors of one network after each stage.
 
     Returns:
-        dict of lists over the stages: px, pck, and mm where the people have a truth in 3D.
+        dict of lists over the stages: px, seen, hidden (px of such joints; None where there are
+        none), pck, and mm where the people have a truth in 3D; and (people,) px and mm of each
+        person after the last stage.
     """
     images, cameras, truth, joints, stature = crops_of(people, model.config.size)
     torso = np.linalg.norm(truth[:, INDEX['left_shoulder']] - truth[:, INDEX['right_hip']], axis=1)
@@ -80,14 +89,52 @@ def measure(model, people, batch=16, progress=iter):
                 space.append([])
             error[t].append(np.linalg.norm(xy - truth[part], axis=2))
             space[t].append(np.linalg.norm(wrong, axis=2).mean(1))
-    result = {'px': [], 'pck': [], 'mm': []}
+    result = {'px': [], 'seen': [], 'hidden': [], 'pck': [], 'mm': []}
+    visible = np.stack([p.visible for p in people])[:, LIMBS]
     for e, s in zip(error, space):
         e, s = np.concatenate(e)[:, LIMBS], np.concatenate(s)
-        result['px'].append(float(np.nanmean(e)))
-        known = np.isfinite(e) & np.isfinite(torso)[:, None]
+        known = np.isfinite(e)
+        for name, which in (('px', known), ('seen', known & (visible == 2)),
+                            ('hidden', known & (visible == 1))):
+            result[name].append(float(e[which].mean()) if which.any() else None)
+        known &= np.isfinite(torso)[:, None]
         result['pck'].append(float((e < 0.2 * torso[:, None])[known].mean()))
         result['mm'].append(float(1e3 * np.nanmean(s)) if np.isfinite(s).any() else None)
-    return result
+    some = np.isfinite(e).any(1)
+    each = {'px': np.where(some, np.nansum(e, 1) / np.maximum(np.isfinite(e).sum(1), 1), np.nan),
+            'mm': 1e3 * s}
+    return result, each
+
+
+def difference(ours, theirs):
+    """Mean of the difference of people's errors and its standard error, as text."""
+    off = np.asarray(ours) - np.asarray(theirs)
+    off = off[np.isfinite(off)]
+    return f'{off.mean():+.2f} ± {off.std(ddof=1) / np.sqrt(len(off)):.2f}'
+
+
+def chain(path, folder, limit=None):
+    """Errors in space of what the pipeline makes of rendered people, their boxes being given.
+
+    Args:
+        path: weights file, None the shipped one; folder: of rendered people; limit: people.
+
+    Returns:
+        (N,) mm root-relative, gravity known; the same with the true stature given.
+    """
+    from ..lifting import Lifter
+    from ..network.estimator import Estimator
+    from .chain import boxes_given, lift_all, pictures
+    shots = pictures(folder, limit)
+    lifter = Lifter.from_pretrained()
+    found = boxes_given(Estimator.from_pretrained(path, backend='torch'), shots)
+    truth = np.stack([p.joints for p in shots])
+    out = []
+    for stature in (False, True):
+        joints = lift_all(lifter, shots, found, stature=stature).joints
+        wrong = (joints - joints[:, :1]) - (truth - truth[:, :1])
+        out.append(1e3 * np.linalg.norm(wrong, axis=2).mean(1))
+    return out
 
 
 def table(results):
@@ -100,65 +147,86 @@ def table(results):
             for measure_, values in figures.items():
                 if values[0] is None:
                     continue
-                digits = {'px': 2, 'pck': 4, 'mm': 1}[measure_]
-                cells = [f'{v:.{digits}f}' for v in values]
+                digits = {'pck': 4, 'mm': 1}.get(measure_, 2)
+                cells = [f'{v:.{digits}f}' for v in values] + [''] * (stages - len(values))
                 rows.append('| ' + ' | '.join((name, people, measure_, *cells)) + ' |')
     return '\n'.join(rows)
 
 
 @torch.inference_mode()
 def picture(model, people, path, joint='left_wrist', count=4):
-    """One joint's maps at the stage where fusion changed it most, for the people it helped most.
+    """One joint's maps where fusion after stage 1 helped most, and where it hurt most.
 
-    Columns: crop with the truth, belief b_t, the lifted pose drawn p_t, fused f_t, last belief.
+    Columns: crop with the truth, belief b_1, what the lifted pose says p_1, fused f_1, what is
+    read after the last stage. Rows: the ``count`` - 1 people whose joint came nearest to its
+    truth by fusion, and the one whose joint went away furthest.
     """
     import cv2
     images, cameras, truth, *_ = crops_of(people, model.config.size)
     index, rows = INDEX[joint], []
     for i in range(0, len(people), 16):
-        maps = model(images[i:i + 16], cameras[i:i + 16])
-        beliefs = [torch.sigmoid(m[:, :NUM_JOINTS]) for m in maps.logits]
-        first, last = (np.linalg.norm(decode(b)[0][:, index].numpy() - truth[i:i + 16, index],
-                                      axis=1) for b in (beliefs[0], beliefs[-1]))
-        for k in range(len(first)):
-            if np.isfinite(first[k]) and last[k] < 8:
-                tiles = [beliefs[0][k, index], maps.projected[0][k, index],
-                         maps.fused[0][k, index], beliefs[-1][k, index]]
-                rows.append((first[k] - last[k], i + k, [t.numpy() for t in tiles]))
+        x = images[i:i + 16]
+        maps = model(x, cameras[i:i + 16])
+        before = torch.sigmoid(model.first(model.features(x)[0])[0])
+        last = torch.sigmoid(maps.logits[-1][:, :NUM_JOINTS])
+        shown = torch.stack([m[:, index] for m in (before, maps.projected[0], maps.fused[0],
+                                                   last)], 1).numpy()
+        error = [np.linalg.norm(decode(m)[0][:, index].numpy() - truth[i:i + 16, index], axis=1)
+                 for m in (before, maps.fused[0])]
+        rows += [(b - f, i + k, shown[k]) for k, (b, f) in enumerate(zip(*error))
+                 if np.isfinite(b - f)]
     rows.sort(key=lambda r: -r[0])
     drawn = []
-    for _, k, tiles in rows[:count]:
+    for _, k, tiles in rows[:count - 1] + rows[-1:]:
         crop = ((images[k].permute(1, 2, 0).numpy()[..., ::-1] + 1) * 127.5).astype(np.uint8)
         crop = np.ascontiguousarray(crop)
-        marked = cv2.circle(crop.copy(), tuple(int(v) for v in truth[k, index]), 6, (0, 255, 0), 2)
-        cells = [marked]
+        at = tuple(int(round(v)) for v in truth[k, index])
+        cells = [cv2.circle(crop.copy(), at, 6, (0, 255, 0), 2)]
         for tile in tiles:
             heat = (255 * tile / max(tile.max(), 1e-6)).clip(0, 255).astype(np.uint8)
             heat = cv2.applyColorMap(cv2.resize(heat, crop.shape[1::-1]), cv2.COLORMAP_TURBO)
-            cells.append(cv2.addWeighted(crop, 0.4, heat, 0.6, 0))
+            cell = cv2.addWeighted(crop, 0.4, heat, 0.6, 0)
+            cells.append(cv2.circle(cell, at, 6, (255, 255, 255), 1))
         drawn.append(np.hstack(cells))
-    if drawn:
-        cv2.imwrite(str(path), np.vstack(drawn))
+    if not drawn or not cv2.imwrite(str(path), np.vstack(drawn)):
+        raise ValueError(f'{path} cannot be written')
 
 
 def run(args):
     """Print the table; write the figures and the picture where asked."""
     from tqdm import tqdm
-    sets = {'LSPet photos': photos.lspet(args.data, True, args.limit)}
+    if args.against and len(args.against) != len(args.weights):
+        raise ValueError('--against wants as many files as --weights')
+    sets = {'athletes': photos.lspet(args.data, True, args.limit),
+            'everyday': [p for p in photos.coco(args.data, True)
+                         if photos.measured(p)][:args.limit]}
     made = rendered(args.rendered, args.limit)
     if made:
         sets['rendered'] = made
-    results = {}
-    for path in args.weights or [None]:
+    results, each = {}, {}
+    for path in [*args.weights, *args.against] or [None]:
         model, _ = weights.load(path)
         name = Path(path).stem if path else 'shipped'
-        results[name] = {
-            what: measure(model, people, progress=lambda it, n=name: tqdm(it, desc=n, leave=False))
-            for what, people in sets.items()}
-        if args.picture and model.config.lift:
-            picture(model, sets.get('rendered', sets['LSPet photos']), args.picture)
+        results[name], each[name] = {}, {}
+        for what, people in sets.items():
+            results[name][what], each[name][what] = measure(
+                model, people, progress=lambda it, n=name: tqdm(it, desc=n, leave=False))
+        if made and args.chain:
+            for what, mm in zip(('chain', 'chain, stature given'),
+                                chain(path, args.rendered, args.limit)):
+                results[name][what] = {'mm': [float(np.nanmean(mm))]}
+                each[name][what] = {'mm': mm}
+        if args.picture and model.config.lift and path not in args.against:
+            picture(model, made or sets['athletes'], args.picture, args.joint)
     sys.stdout.write(', '.join(f'{len(v)} {k}' for k, v in sets.items())
                      + ' kept out of training\n\n' + table(results) + '\n')
+    for ours, theirs in zip(args.weights, args.against):
+        ours, theirs = Path(ours).stem, Path(theirs).stem
+        for what, mine in each[ours].items():
+            for unit, values in mine.items():
+                if np.isfinite(values).any():
+                    sys.stdout.write(f'{ours} - {theirs}, {what}: '
+                                     f'{difference(values, each[theirs][what][unit])} {unit}\n')
     if args.json:
         Path(args.json).write_text(json.dumps(results, indent=1) + '\n')
     return 0

@@ -18,11 +18,11 @@ from .decode import windows
 
 _FOV = 0.96             # rad a crop is taken to span where its camera is not known (55 degrees)
 _WINDOW = 5             # cells about the maximum that make the soft peak
-_SIGMA_PX = 1.0 / 64    # accuracy of a peak as a share of the crop's side
 _NEAREST = 0.15         # statures: nobody is nearer than this
 _PITCHES = (0.0, -0.52)  # rad the camera may look up: level, and from above
 _ROBUST = 2.0           # sigmas at which a ray that the pose contradicts is half believed
-_FILL = 0.8             # a person spans 1 / 1.25 of the crop
+#: Accuracy of a peak in statures: a 64th of the crop's side, of which a person spans 0.8.
+SIGMA = 1.0 / 64 / 0.8
 
 
 def soft_peaks(belief):
@@ -206,7 +206,7 @@ class Lift(nn.Module):
         h, w = (int(side) for side in belief.shape[2:])
         cells, weight = soft_peaks(belief)
         rays, focal, middle = rays_of(cells, self.stride * w, camera, self.stride)
-        joints, variance, found = self.solve(rays, weight, _SIGMA_PX / _FILL, last, search)
+        joints, variance, found = self.solve(rays, weight, SIGMA, last, search)
         depth = joints[..., :1].clamp(min=0.2)                                 # (N, 17, 1)
         middle = middle - (self.stride - 1) / 2
         cell = (middle - focal[..., None] * joints[..., 1:] / depth) / self.stride
@@ -221,6 +221,12 @@ class Lift(nn.Module):
         drawn = (gy[:, :, 0, :h] / torch.sqrt(spread))[..., None] * gx[..., :w]
         optical = torch.stack((-joints[..., 1], -joints[..., 2], joints[..., 0]), -1)
         return optical, drawn, found
+
+    @staticmethod
+    def doubt(joints, rays, noise):
+        """How much less a peak is believed that the pose (N, 17, 3) contradicts: (N, 17), >= 1."""
+        off = joints - (joints * rays).sum(2, keepdim=True) * rays
+        return 1 + (off ** 2).sum(2) / (noise * _ROBUST ** 2)[:, None]
 
     @staticmethod
     def upright(rays):
@@ -256,8 +262,7 @@ class Lift(nn.Module):
             # a peak that the rest contradicts is likelier on another limb than far off its own
             joints = self.solve_one(rays, weight, noise, mode, frame)[0] if last is None else (
                 last.joints)
-            off = joints - (joints * rays).sum(2, keepdim=True) * rays
-            doubt = 1 + (off ** 2).sum(2) / (noise[mode] * _ROBUST ** 2)[:, None]
+            doubt = self.doubt(joints, rays, noise[mode])
         joints, variance = self.solve_one(rays, weight / doubt, noise, mode, frame)
         return joints, variance, Found(turn, mode, frame, joints.detach())
 
@@ -288,8 +293,11 @@ class Lift(nn.Module):
         tilted = self.tilted.to(upright.dtype)[:, None, None].expand(-1, 3, 3)[turns]
         return level[turns] @ (eye + tilted * (upright - eye)[:, None])
 
-    def solve_one(self, rays, weight, noise, mode, frame):
-        """Pose and variance for a given mode (N,) and frame (N, 3, 3); see :meth:`solve`."""
+    def solve_one(self, rays, weight, noise, mode, frame, whole=False):
+        """Pose and variance for a given mode (N,) and frame (N, 3, 3); see :meth:`solve`.
+
+        ``whole``: the covariance (N, 17, 3, 3) without the mode's noise in the variance's place.
+        """
         c = self.dims + 3
         a = self.normal(rays @ frame.transpose(1, 2), weight)                  # (N, 17, 3, 3)
         columns = self.columns()
@@ -299,6 +307,10 @@ class Lift(nn.Module):
         full, right = full.split((c, 1), 2)
         through = rows @ inverse(full + diagonal(self.damping()))              # (N, 51, c)
         pose = self.mean[mode] - (through @ right).view(-1, NUM_JOINTS, 3)
+        if whole:
+            spread = (through.view(-1, NUM_JOINTS, 3, c)
+                      @ rows.view(-1, NUM_JOINTS, 3, c).transpose(2, 3))
+            return pose @ frame, frame.transpose(1, 2)[:, None] @ spread @ frame[:, None]
         variance = (through * rows).view(-1, NUM_JOINTS, 3 * c).sum(2) / 3
         return pose @ frame, variance + self.variance[mode][:, None]
 

@@ -4,6 +4,9 @@ Stage 1 is the trunk's heatmap head, each map weighted by the distance to where 
 the crop's person says the joint is, which keeps a neighbour's joints out. Every later stage adds
 a correction to the logits of the stage before; it sees the trunk's features and the fused maps
 f_t = w_t b_t + (1 - w_t) p_t, p_t being the 3D pose of stage t projected back into the crop.
+``Config.fuse`` has two other forms, in which the fused map of every stage, the last included, is
+what is read and what the loss is on: that sum, and the product b_t p_t^g of likelihood and
+prediction, p_t being what the other joints say of each.
 """
 
 from dataclasses import asdict, dataclass
@@ -15,6 +18,7 @@ from torch import nn
 
 from ..skeleton import INDEX, JOINTS, NUM_JOINTS, ORDERS
 from .lift import Lift
+from .predict import bowl, predict
 from .trunk import FEATURES, WIDE8, WIDE16, Head, Trunk, up2
 
 STRIDE = 4
@@ -28,6 +32,7 @@ _EXTRA_FROM_HEAD = tuple(_HEAD_ORDER.index(n) for n in EXTRAS)
 _REACH = 1.8    # cells: distance at which a map is halved by the person's weighting
 #: Brings the trunk's features (stride 4, sums at 8 and at 16) to a size of about one.
 _SIZES = (6.0, 0.15, 0.013)
+_PRODUCT = (0.6, 3.0, 0.03)     # exponent, width and floor of a product at the start: good as is
 _FLOOR = 1e-4   # beliefs are kept off 0 and 1 by this when turned into logits
 
 
@@ -76,12 +81,23 @@ class Config(LiftConfig):
         channels: width of a later stage's block.
         layers: depthwise 7x7 layers in a later stage's block (at stride 8).
         size: side of the crops it is meant for, px.
+        fuse: 'between' the stages only; 'sum' or 'product': read out too, of every stage.
     """
 
     stages: int = 6
     channels: int = 64
     layers: int = 1
     size: int = 256
+    fuse: str = 'between'
+
+    def __post_init__(self):
+        if self.fuse not in ('between', 'sum', 'product'):
+            raise ValueError(f"fuse is {self.fuse!r}, not 'between', 'sum' or 'product'")
+
+    @property
+    def read_fused(self):
+        """Whether keypoints are read from the fused maps."""
+        return self.lift and self.fuse != 'between'
 
 
 class Maps(NamedTuple):
@@ -185,7 +201,13 @@ class BeliefNet(nn.Module):
         self.stages = nn.ModuleList(Stage(config.channels, config.layers) for _ in range(later))
         # w_t = sigmoid(fusion): per stage and joint. Half and half: where little of the lifted
         # pose gets through at the start, nothing is learned from it.
-        self.fusion = nn.Parameter(torch.zeros(later, NUM_JOINTS))
+        lifts = config.stages if config.read_fused else later
+        self.fusion = nn.Parameter(torch.zeros(lifts, NUM_JOINTS))
+        if config.fuse == 'product':
+            # log of: the prediction's exponent, the factor on its covariance, and its floor, by
+            # which a pose that is wrong altogether only takes so much
+            start = torch.tensor(_PRODUCT).log()[:, None, None]
+            self.product = nn.Parameter(start.expand(3, lifts, NUM_JOINTS).clone())
         self.lift = Lift(config.lift_modes, config.lift_dims, config.lift_headings)
         # gain and bias of stage 1's logits: the head's maps lie on a floor of one per cent a
         # cell, which over a whole map outweighs any peak
@@ -241,8 +263,41 @@ class BeliefNet(nn.Module):
         logits, lifts, fused, projected = self.refine(joints, f4, wide8, wide16, rays)
         return Maps(logits, extras, coarse, centre, lifts, fused, projected)
 
-    def refine(self, joints, f4, wide8, wide16, rays=None):
+    def fuse(self, t, logits, rays, found, search=True):
+        """Lift the joint logits (N, 17, h, w) of stage t (from 0) and fuse what that predicts.
+
+        Returns:
+            fused logits, projected maps (N, 17, h, w), pose, Found.
+        """
+        joint = torch.sigmoid(logits)
+        if self.config.fuse == 'product':
+            pose, place, spread, found = predict(self.lift, joint, rays, found, search)
+            power, wide, floor = torch.exp(self.product[:, t, :, None, None])
+            drawn = torch.exp(-bowl(place, wide * spread, *logits.shape[2:]))
+            return logits + power * torch.log(drawn + floor), drawn, pose, found
+        pose, drawn, found = self.lift(joint, rays, found, search)
+        w = torch.sigmoid(self.fusion[t])[:, None, None]
+        return logit(drawn + w * (joint - drawn)), drawn, pose, found
+
+    def refine_read(self, logits, shared, rays, found):
+        """:meth:`refine` where the fused maps are what is read."""
+        out, lifts, fused, projected = [], [], [], []
+        searched = found is not None
+        for t in range(len(self.stages) + 1):
+            joint, rest = logits.split((NUM_JOINTS, 1), 1)
+            mixed, drawn, pose, found = self.fuse(t, joint, rays, found, t == 0 and not searched)
+            out.append(torch.cat((mixed, rest), 1))
+            lifts.append(pose)
+            projected.append(drawn)
+            fused.append(torch.sigmoid(mixed))
+            if t < len(self.stages):
+                logits = logits + self.stages[t](shared, torch.sigmoid(out[-1]))
+        return out, lifts, fused, projected
+
+    def refine(self, joints, f4, wide8, wide16, rays=None, found=None):
         """The later stages: stage 1's joint logits (N, 17, h, w) and the trunk's features in.
+
+        ``found``: what a search of stage 1's maps found, where that is known beforehand.
 
         Returns:
             logits, lifts, fused, projected as in :class:`Maps`.
@@ -251,13 +306,15 @@ class BeliefNet(nn.Module):
         logits = torch.cat((joints, background), 1)
         out, lifts, fused, projected = [logits], [], [], []
         shared = self.context(f4, wide8, wide16).float() if len(self.stages) else None
-        found = None
+        if self.config.read_fused:
+            return self.refine_read(logits, shared, rays, found)
+        searched = found is not None
         for t, stage in enumerate(self.stages):
             belief = torch.sigmoid(logits)
             if self.config.lift:
                 joint, rest = belief.split((NUM_JOINTS, 1), 1)
                 # by later lifts the search says what it said before: measured, no keypoint moves
-                pose, drawn, found = self.lift(joint, rays, found, t == 0)
+                pose, drawn, found = self.lift(joint, rays, found, t == 0 and not searched)
                 w = torch.sigmoid(self.fusion[t])[:, None, None]
                 mixed = drawn + w * (joint - drawn)
                 lifts.append(pose)

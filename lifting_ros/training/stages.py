@@ -3,7 +3,9 @@
 The trunk and stage 1 are those of a given network and stay as they are, so their features are
 computed once for a fixed set of crops; then the later stages are trained from nothing, with the
 same seed, crops, order and steps, once with the lift and its fusion between the stages and once
-plain. ``lifting-ros eval stages`` measures the files that this writes.
+plain. Of the fusion there are three forms (``Config.fuse``); in two of them the fused map of every
+stage is what the loss is on and what is read. ``lifting-ros eval stages`` measures the files that
+this writes.
 """
 
 import logging
@@ -11,10 +13,12 @@ import math
 from pathlib import Path
 
 import cv2
+import numpy as np
 import torch
 from tqdm import tqdm
 
 from ..network import weights
+from ..network.lift import Found
 from ..network.model import BeliefNet, Config, Maps
 from ..prior import PosePrior
 from . import photos
@@ -24,7 +28,9 @@ from .network import _keep_memory, add_sources, use_prior
 
 log = logging.getLogger(__name__)
 
+_AT_ONCE = 16    # crops made at once: which they are does not depend on the batch trained with
 _FEATURES = ('first', 'f4', 'wide8', 'wide16')
+_FOUND = ('turn', 'mode', 'frame', 'placed')
 _LABELS = ('keypoints', 'belief', 'known', 'weight', 'swap', 'camera', 'joints', 'height')
 
 
@@ -33,15 +39,19 @@ def cache(model, mixture, crops, size):
     """Features and labels of a fixed set of crops.
 
     Returns:
-        dict of tensors over all crops, the features in fp16.
+        dict of tensors over all crops, the features in fp16, and what the search of stage 1's maps
+        found: as stage 1 stays as it is, so does that.
     """
-    kept = {name: [] for name in _FEATURES + _LABELS}
+    kept = {name: [] for name in _FEATURES + _LABELS + _FOUND}
     for step in tqdm(range(math.ceil(crops / mixture.batch)), desc='features', mininterval=5):
         batch = mixture(step, size)
         features = model.features(batch['image'])
         joints, *_ = model.first(features[0])
         for name, value in zip(_FEATURES, (joints, *features)):
             kept[name].append(value.half())
+        *_, found = model.lift(torch.sigmoid(joints), batch['camera'])
+        for name, value in zip(_FOUND, found):
+            kept[name].append(value)
         for name in _LABELS:
             kept[name].append(batch[name])
     return {name: torch.cat(values) for name, values in kept.items()}
@@ -57,8 +67,10 @@ def train(model, data, steps, batch, seed, rate=1.5e-3, progress=iter):
     Returns:
         list of the loss of every step.
     """
-    later = [p for n, p in model.named_parameters() if n.startswith(('context.', 'stages.'))]
-    groups = [{'params': later, 'top': rate}, {'params': [model.fusion], 'top': 10 * rate}]
+    named = dict(model.named_parameters())
+    later = [p for n, p in named.items() if n.startswith(('context.', 'stages.'))]
+    mixing = [p for n, p in named.items() if n in ('fusion', 'product')]
+    groups = [{'params': later, 'top': rate}, {'params': mixing, 'top': 10 * rate}]
     optimiser = torch.optim.AdamW(groups, lr=rate, weight_decay=1e-3)
     order = torch.Generator().manual_seed(seed)
     said = []
@@ -66,11 +78,13 @@ def train(model, data, steps, batch, seed, rate=1.5e-3, progress=iter):
         pick = torch.randint(len(data['first']), (batch,), generator=order)
         now = {n: v[pick].float() if v.dtype == torch.float16 else v[pick]
                for n, v in data.items()}
-        rise = min(1.0, (step + 1) / 50) * (0.02 + 0.49 * (1 + math.cos(math.pi * step / steps)))
+        rise = min(1.0, (step + 1) / min(50, 1 + steps // 4))
+        rise *= 0.02 + 0.49 * (1 + math.cos(math.pi * step / steps))
         for group in optimiser.param_groups:
             group['lr'] = group['top'] * rise
+        found = Found(*(now[n] for n in _FOUND)) if model.config.lift else None
         logits, lifts, fused, projected = model.refine(*(now[n] for n in _FEATURES),
-                                                       now['camera'])
+                                                       now['camera'], found)
         n, _, h, w = logits[0].shape
         maps = Maps(logits, logits[0].new_zeros(n, 4, h, w), logits[0].new_zeros(n, 17, 2), None,
                     lifts, fused, projected)
@@ -82,11 +96,33 @@ def train(model, data, steps, batch, seed, rate=1.5e-3, progress=iter):
     return said
 
 
+def fresh(base, form, seed):
+    """A network with the trunk and stage 1 of another, its later stages from nothing.
+
+    Args:
+        base: BeliefNet; form: of :attr:`Config.fuse`, or 'plain': no lift, no fusion; seed: of the
+            later stages, which start alike in every form.
+    """
+    torch.manual_seed(seed)
+    how = {'lift': False} if form == 'plain' else {'lift': True, 'fuse': form}
+    model = BeliefNet(Config(**{**base.config.to_dict(), **how}))
+    state = {n: v for n, v in base.state_dict().items()
+             if n.startswith(('trunk.', 'head.', 'gain', 'bias'))}
+    model.load_state_dict(state, strict=False)
+    use_prior(model, PosePrior.load())
+    return model
+
+
 def add_arguments(parser):
     """Arguments of ``lifting-ros train stages``."""
     add_sources(parser)
     parser.add_argument('--start', help='network whose trunk is taken; default: the shipped one')
     parser.add_argument('--out', required=True, help='folder for the weights files')
+    parser.add_argument('--forms', nargs='+', default=['product', 'plain'],
+                        choices=('between', 'sum', 'product', 'plain'),
+                        help='of the fusion; plain: none')
+    parser.add_argument('--shares', nargs='+', default=[], metavar='SOURCE=SHARE',
+                        help='of the crops; default: those of train network')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1])
     parser.add_argument('--crops', type=int, default=4000, help='crops to compute features of')
     parser.add_argument('--steps', type=int, default=600)
@@ -96,7 +132,7 @@ def add_arguments(parser):
 
 
 def run(args):
-    """Train a pair of networks a seed: fusion_SEED.safetensors, plain_SEED.safetensors."""
+    """Train a network a form and seed: FORM_SEED.safetensors."""
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
     _keep_memory()
@@ -105,17 +141,16 @@ def run(args):
     base, _ = weights.load(args.start)
     sources = gather(args.data, args.movenet, out.parent / 'teacher', args.rendered, args.limit)
     backgrounds = photos.photos_without_people(args.data, kept_out=False)
-    mixture = Mixture(sources, backgrounds, args.batch, 1000)
+    mixture = Mixture(sources, backgrounds, _AT_ONCE, 1000)
+    if args.shares:
+        given = {name: float(value) for name, value in (s.split('=') for s in args.shares)}
+        mixture.share = np.array([given.get(name, 0.0) for name in mixture.names])
+        mixture.share /= mixture.share.sum()
     data = cache(base, mixture, args.crops, args.size)
     del sources, mixture
     for seed in args.seeds:
-        for kind in ('fusion', 'plain'):
-            torch.manual_seed(seed)
-            model = BeliefNet(Config(**{**base.config.to_dict(), 'lift': kind == 'fusion'}))
-            state = {n: v for n, v in base.state_dict().items()
-                     if n.startswith(('trunk.', 'head.', 'gain', 'bias'))}
-            model.load_state_dict(state, strict=False)
-            use_prior(model, PosePrior.load())
+        for kind in args.forms:
+            model = fresh(base, kind, seed)
             said = train(model, data, args.steps, args.batch, seed,
                          progress=lambda it, what=f'{kind} {seed}': tqdm(it, desc=what,
                                                                          mininterval=5))
