@@ -28,6 +28,7 @@ from lifting_ros.ros import compat, parameters, qos
 from lifting_ros.ros.conversions import fill_camera_info
 from lifting_ros.ros.images import fill
 from lifting_ros.ros.pose_node import PoseNode
+from lifting_ros.ros.transforms import Transforms
 from lifting_ros.skeleton import JOINTS, PARENTS
 
 W, H = 64, 48
@@ -364,19 +365,23 @@ def one_image(people):
 
 
 def test_transforms_of_people(node, monkeypatch):
+    """What is broadcast; that it arrives as frames is tested over DDS (test_ros_tf.py)."""
     sent = []
-    monkeypatch.setattr(compat, 'transform_broadcaster',
-                        lambda n, static=False: SimpleNamespace(sendTransform=sent.extend))
+
+    def people(self, header, people, quaternions, joints=False):
+        sent.append((header, [p.id for p in people], [p.joints[0] for p in people], quaternions))
+        return True
+    monkeypatch.setattr(Transforms, 'people', people)
     node._on_image(one_image(1), {})
-    assert not sent  # no calibration yet: no positions, no frames
+    assert not np.isfinite(sent[-1][3]).any()   # no calibration yet: no positions, no frames
     node.calibration.take(fill_camera_info(CameraInfo(), Camera([[50, 0, 9], [0, 50, 9],
                                                                 [0, 0, 1]], W, H)))
     node._on_image(one_image(2), {})
-    assert [t.child_frame_id for t in sent] == ['body_abc00', 'body_abc01']
-    assert all(t.header.frame_id == 'eye' and t.header.stamp.sec == 5 for t in sent)
-    assert [t.transform.translation.y for t in sent] == [0.01, 1.01]
-    q = sent[0].transform.rotation
-    assert math.isclose(q.x**2 + q.y**2 + q.z**2 + q.w**2, 1.0)
+    header, names, places, quaternions = sent[-1]
+    assert names == ['abc00', 'abc01']
+    assert header.frame_id == 'eye' and header.stamp.sec == 5
+    assert [p[1] for p in places] == [0.01, 1.01]
+    assert np.allclose(np.linalg.norm(quaternions, axis=1), 1.0)
 
 
 def test_view_frame_is_upright_and_said_once(node, monkeypatch):
