@@ -38,12 +38,16 @@ class View:
         people: list of :class:`~lifting_ros.person.Person` in the common frame, at ``stamp``.
         origin: (3,) m, the camera's centre in the common frame; None where it is not known:
             its errors are then taken for those of any other camera (covariance intersection).
+        arrays: joints, covariance, velocity and velocity_covariance of the people, (N, 17, ...)
+            each, in the common frame, where they are there already: the people's own are then
+            not looked at, and may be in another frame.
     """
 
     camera: str
     stamp: float
     people: list
     origin: np.ndarray | None = None
+    arrays: tuple | None = None
 
 
 @dataclass
@@ -73,6 +77,11 @@ class _Track:
     links: dict = field(default_factory=dict)
 
 
+_NOBODY = tuple((name, np.broadcast_to(value, (1, NUM_JOINTS, *value.shape))) for name, value in (
+    ('joints', np.zeros(3)), ('covariance', np.eye(3)), ('velocity', np.zeros(3)),
+    ('spread', np.eye(3))))
+
+
 class Fuser:
     """Keeps ids of fused people from time to time."""
 
@@ -100,8 +109,8 @@ class Fuser:
         if self._stamp is not None and not 0 <= stamp - self._stamp <= self.options.keep:
             self.reset()
         self._stamp = stamp
-        sights, everybody = _sights(views, stamp)
-        groups = self._to_tracks(sights, stamp)
+        sights, everybody, known = _sights(views, self._tracks, stamp)
+        groups = self._to_tracks(sights, everybody, known)
         taken = {member for _, members in groups for member in members.items()}
         loose = [(None, {c: i}) for c, s in enumerate(sights) for i in range(len(s.people))
                  if (c, i) not in taken]
@@ -111,27 +120,23 @@ class Fuser:
         self._tracks = [t for t in self._tracks if stamp - t.seen <= self.options.keep]
         return people
 
-    def _to_tracks(self, sights, stamp):
+    def _to_tracks(self, sights, everybody, known):
         """Groups (track, {camera: row}) of the people known already."""
         tracks = self._tracks
-        if not tracks:
-            return []
-        joints, covariance, _, _ = carried(
-            *(np.array([getattr(t, n) for t in tracks]) for n in (
-                'joints', 'covariance', 'velocity', 'spread')),
-            np.array([stamp - t.seen for t in tracks]))
-        whole = take_apart(joints, covariance, None)
         groups = [(t, {}) for t in tracks]
+        if not tracks or not everybody.people:
+            return []
+        gate = self.options.gate
+        far = distances(known.joints, known.parts, everybody.joints[:-1],
+                        _rows(everybody.parts, slice(-1)), self.options.slack, gate)
+        same = np.array([[t.links.get(s.camera) == p.id for s in sights for p in s.people]
+                         for t in tracks])
+        cost = np.where(far > gate, np.nan, np.where(same, self.options.loyalty * far, far))
         for c, sight in enumerate(sights):
-            if not sight.people:
-                continue
-            far = distances(joints, whole, sight.joints, sight.parts, self.options.slack)
-            known = np.array([[t.links.get(sight.camera) == p.id for p in sight.people]
-                              for t in tracks])
-            cost = np.where(far > self.options.gate, np.nan,
-                            np.where(known, self.options.loyalty * far, far))
-            for row, column in match(cost, self.options.gate):
-                groups[row][1][c] = column
+            if sight.people:
+                one = cost[:, sight.start:sight.start + len(sight.people)]
+                for row, column in match(one, gate):
+                    groups[row][1][c] = column
         return [(t, members) for t, members in groups if members]
 
     def _joined(self, groups, sights):
@@ -176,8 +181,10 @@ class Fuser:
         parts = _rows(everybody.parts, rows)
         mean, covariance, _ = fuse(joints, parts, there)
         speed, speed_covariance = _velocities(velocity, spread, there)
-        sure, source = _best(groups, sights)
-        people = []
+        sure, source = _best(everybody.people, rows)
+        people, n = [], len(groups)
+        unseen, spots, spread_2d = (np.full((n,) + shape, np.nan) for shape in (
+            (4,), (NUM_JOINTS, 2), (NUM_JOINTS, 2, 2)))
         for g, (track, members) in enumerate(groups):
             if track is None:
                 track = _Track(self._ids.new(), stamp, stamp, *[None] * 4)
@@ -187,29 +194,44 @@ class Fuser:
             seen_by = [(sights[c], i) for c, i in members.items()]
             track.links.update({s.camera: s.people[i].id for s, i in seen_by})
             people.append(_person(track, [s.people[i] for s, i in seen_by], sure[g], source[g],
-                                  stamp))
+                                  stamp, unseen[g], spots[g], spread_2d[g]))
             self.groups.append((track.name, seen_by))
         people.sort(key=lambda p: (not p.matched, -p.confidence))
         return people
 
 
-def _sights(views, stamp):
-    """A _Sight for each view, and one of everybody together, with nobody behind them."""
-    kept = [[p for p in v.people
-             if np.isfinite(p.joints).all() and np.isfinite(p.covariance).all()] for v in views]
+def _sights(views, tracks, stamp):
+    """A _Sight for each view; one of everybody together, with nobody behind them; one of the
+    tracks.
+    """
+    kept, arrays = [], []
+    for view in views:
+        some, four = view.people, view.arrays
+        if four is None:
+            four = [np.array([getattr(p, name) for p in some], np.float64).reshape(
+                (len(some), NUM_JOINTS) + shape) for name, shape in (
+                    ('joints', (3,)), ('covariance', (3, 3)), ('velocity', (3,)),
+                    ('velocity_covariance', (3, 3)))]
+        good = np.isfinite(four[0].sum((1, 2)) + four[1].sum((1, 2, 3)))
+        if not good.all():
+            some, four = [p for p, g in zip(some, good) if g], [a[good] for a in four]
+        kept.append(some)
+        arrays.append(four)
     people = [p for some in kept for p in some]
-    count, shape = np.array([len(some) for some in kept], int), (len(people) + 1, NUM_JOINTS, 3)
-    joints, velocity = np.zeros(shape), np.zeros(shape)
-    covariance, spread, eye = np.empty(shape + (3,)), np.empty(shape + (3,)), np.eye(3)
-    covariance[-1], spread[-1] = eye, eye
-    for i, p in enumerate(people):
-        joints[i], covariance[i] = p.joints, p.covariance
-        velocity[i], spread[i] = p.velocity, p.velocity_covariance
-    origin = np.full((len(people) + 1, 3), np.nan)
-    seconds = np.zeros(len(people) + 1)
-    origin[:-1] = np.repeat([np.full(3, np.nan) if v.origin is None else v.origin for v in views],
-                            count, axis=0).reshape(-1, 3)
-    seconds[:-1] = np.repeat([stamp - v.stamp for v in views], count)
+    n, count = len(people), [len(some) for some in kept]
+    # in one go: everybody, nobody, the tracks
+    joints, covariance, velocity, spread = (np.concatenate((
+        *(four[i] for four in arrays), nobody,
+        np.array([getattr(t, name) for t in tracks]).reshape(len(tracks), *nobody.shape[1:])))
+        for i, (name, nobody) in enumerate(_NOBODY))
+    origin, seconds = np.full((len(joints), 3), np.nan), np.zeros(len(joints))
+    start = 0
+    for view, some in zip(views, count):
+        if view.origin is not None:
+            origin[start:start + some] = view.origin
+        seconds[start:start + some] = stamp - view.stamp
+        start += some
+    seconds[n + 1:] = [stamp - t.seen for t in tracks]
     parts = take_apart(joints, covariance, origin)
     if seconds.any():
         # what grows with time grows in each joint by itself
@@ -217,13 +239,15 @@ def _sights(views, stamp):
         parts = Parts(parts.ray, parts.scale, parts.own + grown - covariance)
     else:
         velocity, spread = known_velocity(velocity, spread)
+
+    def sight(camera, who, rows):
+        return _Sight(camera, who, joints[rows], _rows(parts, rows), velocity[rows], spread[rows],
+                      rows.start)
     out, start = [], 0
     for view, some in zip(views, kept):
-        one = slice(start, start + len(some))
-        out.append(_Sight(view.camera, some, joints[one], _rows(parts, one), velocity[one],
-                          spread[one], start))
+        out.append(sight(view.camera, some, slice(start, start + len(some))))
         start += len(some)
-    return out, _Sight('', people, joints, parts, velocity, spread)
+    return out, sight('', people, slice(0, n + 1)), sight('', [], slice(n + 1, len(joints)))
 
 
 def _rows(parts, rows):
@@ -239,26 +263,24 @@ def _velocities(velocity, spread, there):
     return (out @ (information @ velocity[..., None]).sum(0))[..., 0], out
 
 
-def _best(groups, sights):
-    """Of each group's joints (N, 17) the highest confidence, and the source that says most."""
-    confidence = np.zeros((len(sights), len(groups), NUM_JOINTS))
-    source = np.full(confidence.shape, Source.UNKNOWN, np.uint8)
-    for c, sight in enumerate(sights):
-        rows = [(g, members[c]) for g, (_, members) in enumerate(groups) if c in members]
-        if rows:
-            at = [g for g, _ in rows]
-            confidence[c, at] = [sight.people[i].keypoint_confidence for _, i in rows]
-            source[c, at] = [sight.people[i].source for _, i in rows]
+def _best(people, rows):
+    """Of each group's joints (N, 17) the highest confidence, and the source that says most.
+
+    Args:
+        people: everybody. rows: (C, N), who of them is in a group; -1: nobody.
+    """
+    nobody = np.zeros(NUM_JOINTS)
+    confidence = np.array([*(p.keypoint_confidence for p in people), nobody])[rows]
+    source = np.array([*(p.source for p in people), nobody], np.uint8)[rows]
     best = _RANK[source].argmax(0)
     return confidence.max(0), np.take_along_axis(source, best[None], 0)[0]
 
 
-def _person(track, members, sure, source, stamp):
-    """The fused Person of a track that was just updated."""
+def _person(track, members, sure, source, stamp, box, spots, spread_2d):
+    """The fused Person of a track that was just updated; the last three say nothing."""
     return Person(
         id=track.name, confidence=float(max(m.confidence for m in members)),
-        box=np.full(4, np.nan),
-        keypoint_confidence=sure,
+        box=box, keypoints=spots, keypoint_covariance=spread_2d, keypoint_confidence=sure,
         joints=track.joints, covariance=track.covariance, velocity=track.velocity,
         velocity_covariance=track.spread, source=source,
         scale_source=ScaleSource(max(m.scale_source for m in members)),

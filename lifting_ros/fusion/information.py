@@ -29,8 +29,12 @@ JOINTLY = 0.25
 _SHARE = 0.95
 _EYE = np.eye(3)
 #: Joints by which people are told apart: a half will do, at half the time.
-_WHO = [INDEX[n] for n in ('right_hip', 'right_knee', 'left_hip', 'left_knee', 'neck', 'head_top',
-                           'left_elbow', 'right_elbow')]
+_WHO = np.array([INDEX[n] for n in ('right_hip', 'right_knee', 'left_hip', 'left_knee', 'neck',
+                                    'head_top', 'left_elbow', 'right_elbow')])
+#: Those that will do to tell who is far away.
+_SOME = _WHO[[0, 4]]
+#: So many pairs of people are compared as fast by all joints.
+_FEW = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,28 +134,47 @@ def _trust(ray, there):
     return there / np.maximum(pair.sum(1), 1)
 
 
-def distances(a, a_parts, b, b_parts, slack=0.0):
+def distances(a, a_parts, b, b_parts, slack=0.0, beyond=np.inf):
     """How far people of one camera are from those of another, scales left free.
 
     Args:
         a, a_parts: (N, 17, 3) m and its parts; b, b_parts: (M, 17, 3) m and its.
         slack: m, standard deviation of what else may lie between them (extrinsics).
+        beyond: nobody asks how much farther than this people are.
 
     Returns:
         (N, M): mean squared Mahalanobis distance a joint and axis. About 1 for the same person.
+        Where it is more than ``beyond``, some number that is too.
     """
-    n, m, j = len(a), len(b), len(_WHO)
-    own = a_parts.own[:, None, _WHO] + (b_parts.own[:, _WHO] + slack ** 2 * _EYE)
-    sides = np.empty((n, m, j, 3, 3))                                # columns: s_a, s_b, gap
-    sides[..., 0], sides[..., 1] = a_parts.ray[:, None, _WHO], -b_parts.ray[:, _WHO]
-    sides[..., 2] = a[:, None, _WHO] - b[:, _WHO]
-    weighed = (inverse(own) @ sides).reshape(n, m, 3 * j, 3)
-    gram = JOINTLY * (sides.reshape(n, m, 3 * j, 3).swapaxes(-1, -2) @ weighed)
+    n, m = len(a), len(b)
+    first, second = np.repeat(np.arange(n), m), np.tile(np.arange(m), n)
+    if n * m <= _FEW or not np.isfinite(beyond):
+        return _apart(a, a_parts, b, b_parts, first, second, _WHO, slack).reshape(n, m)
+    # more joints never bring people nearer
+    far = _apart(a, a_parts, b, b_parts, first, second, _SOME, slack)
+    near = np.flatnonzero(far <= beyond)
+    if len(near):
+        far[near] = _apart(a, a_parts, b, b_parts, first[near], second[near], _WHO, slack)
+    return far.reshape(n, m)
+
+
+def _apart(a, a_parts, b, b_parts, first, second, joints, slack):
+    """(P,) distances of the people ``first`` (P,) of a from ``second`` (P,) of b, by some joints:
+    at most the distance by all.
+    """
+    p, j = len(first), len(joints)
+    one, other = (first[:, None], joints), (second[:, None], joints)
+    own = a_parts.own[one] + b_parts.own[other] + slack ** 2 * _EYE
+    sides = np.empty((p, j, 3, 3))                                # columns: s_a, s_b, gap
+    sides[..., 0], sides[..., 1] = a_parts.ray[one], b_parts.ray[other]
+    np.negative(sides[..., 1], out=sides[..., 1])
+    sides[..., 2] = a[one] - b[other]
+    weighed = (inverse(own) @ sides).reshape(p, 3 * j, 3)
+    gram = JOINTLY * (sides.reshape(p, 3 * j, 3).swapaxes(-1, -2) @ weighed)
     with np.errstate(divide='ignore'):
-        first = gram[..., 0, 0] + np.where(a_parts.scale > 0, 0.5 / a_parts.scale, 1.0)[:, None]
-        second = gram[..., 1, 1] + np.where(b_parts.scale > 0, 0.5 / b_parts.scale, 1.0)
-    both, x, y = gram[..., 0, 1], gram[..., 0, 2], gram[..., 1, 2]
+        xx, yy = (gram[:, k, k] + np.where(scale > 0, 0.5 / scale, 1.0)[who]
+                  for k, scale, who in ((0, a_parts.scale, first), (1, b_parts.scale, second)))
+    both, x, y = gram[:, 0, 1], gram[:, 0, 2], gram[:, 1, 2]
     # what is left of the gap with the best scales: two equations, solved
-    explained = (second * x * x - 2 * both * x * y + first * y * y) / (
-        first * second - both * both)
-    return (gram[..., 2, 2] - explained) / (JOINTLY * 3 * j)
+    explained = (yy * x * x - 2 * both * x * y + xx * y * y) / (xx * yy - both * both)
+    return (gram[:, 2, 2] - explained) / (JOINTLY * 3 * len(_WHO))
