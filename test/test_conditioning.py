@@ -5,6 +5,7 @@ import pytest
 from scipy.special import erf
 
 from lifting_ros.lifting import linear
+from lifting_ros.lifting.believe import _best
 from lifting_ros.lifting.density import Belief, RayDensity, gelu
 from lifting_ros.lifting.frames import across
 from lifting_ros.lifting.proposal import translation
@@ -24,10 +25,10 @@ def middles():
     return np.kron(m, np.eye(3))
 
 
-def plain(belief, view, dropped):
+def plain(belief, view, dropped, rounds):
     """The posterior of one person, and squares, weights and evidence, with all matrices whole.
 
-    Three times: solve with the noise of the distance and weights of the time before.
+    Several times: solve with the noise of the distance and weights of the time before.
     """
     m = middles()
     mean = (m @ belief.mean.ravel()).reshape(NUM_JOINTS, 3)
@@ -40,7 +41,7 @@ def plain(belief, view, dropped):
     off = -measure @ guess.ravel()
     most = np.where(dropped, 1e-3, 1.0)[seen]
     weight, point = most, guess
-    for _ in range(3):
+    for _ in range(rounds):
         depth = np.maximum((view.rays * point).sum(-1)[seen], 0.1)
         noise = np.zeros((len(off), len(off)))
         more = []
@@ -94,26 +95,28 @@ def one(thing, i):
 @pytest.mark.parametrize('hidden', [
     {PELVIS, SPINE, NOSE}, {PELVIS, SPINE, NOSE, HEAD_TOP, *HIPS}, set(), {NECK, HIPS[0]}])
 @pytest.mark.parametrize('drop', [False, True])
-def test_conditioning_is_the_plain_formula(hidden, drop):
+@pytest.mark.parametrize('rounds', [1, 2, 3])
+def test_conditioning_is_the_plain_formula(hidden, drop, rounds):
     rng = np.random.default_rng(len(hidden))
     seen = np.ones((3, NUM_JOINTS), dtype=bool)
     seen[:, list(hidden)] = False
     seen[1, [3, 9]] = False   # one sees less than the others
     belief, view = some(rng, 3, 4, seen)
     dropped = seen & (rng.random(seen.shape) < 0.15) if drop else np.zeros_like(seen)
-    got = linear.condition(belief, view, dropped if drop else None)
+    got = linear.condition(belief, view, dropped if drop else None, rounds)
     whole = belief.covariance()
     for i in range(3):
         alone = one(belief, i)
         alone.covariance = whole[i]
-        point, covariance, use, square, weight, evidence = plain(alone, one(view, i), dropped[i])
+        point, covariance, use, square, weight, evidence = plain(alone, one(view, i), dropped[i],
+                                                                  rounds)
         np.testing.assert_allclose(got.mean[i], point, atol=1e-6)
         np.testing.assert_allclose(got.covariance[i], covariance, atol=1e-9)
         np.testing.assert_allclose(got.square[i, use], square, rtol=1e-5)
         np.testing.assert_allclose(got.weight[i, use], weight, rtol=1e-6)
         np.testing.assert_allclose(got.evidence[i], evidence, atol=1e-5)
         assert not np.setdiff1d(np.flatnonzero(got.square[i]), use).size
-    quick = linear.condition(belief, view, dropped if drop else None, spread=False)
+    quick = linear.condition(belief, view, dropped if drop else None, rounds, spread=False)
     assert quick.covariance is None
     np.testing.assert_array_equal(quick.mean, got.mean)
 
@@ -154,15 +157,20 @@ def test_gelu_is_that_of_erf():
     np.testing.assert_allclose(gelu(x.copy()), want, rtol=1e-6, atol=4e-6)
 
 
-def test_one_look_is_that_of_the_scene_or_its_mirror_image():
-    """And the same for both, whichever is shown."""
+def test_the_density_of_the_mirror_image_is_the_mirror_image():
     rng = np.random.default_rng(6)
     density = RayDensity.load()
     _, view = some(rng, 6, 2, np.ones((6, NUM_JOINTS), dtype=bool))
     flip = np.array([1.0, -1.0, 1.0])
-    got = density.believe(view.rays, view.weight, view.sigma, view.known, hastily=True)
+    got = density.believe(view.rays, view.weight, view.sigma, view.known)
     other = density.believe((view.rays * flip)[:, MIRROR], view.weight[:, MIRROR], view.sigma,
-                            view.known, hastily=True)
+                            view.known)
     np.testing.assert_allclose(got.mean, (other.mean * flip)[:, MIRROR], atol=1e-5)
-    both = density.believe(view.rays, view.weight, view.sigma, view.known)
-    assert 1e-4 < np.abs(both.mean - got.mean).max() < 0.3
+    first, second = got.covariance(), other.covariance().reshape(6, NUM_JOINTS, 3, NUM_JOINTS, 3)
+    second = (flip[:, None, None] * flip * second)[:, MIRROR][:, :, :, MIRROR]
+    np.testing.assert_allclose(first, second.reshape(first.shape), atol=1e-6)
+
+
+def test_the_best_few_below_a_bound():
+    cost = np.array([[3.0, 1, 2, 0], [9, 8, 7, 6], [1, np.inf, np.inf, np.inf]])
+    np.testing.assert_array_equal(_best(cost, 2, 5.0), [[0, 1, 0, 1], [0] * 4, [1, 0, 0, 0]])

@@ -34,8 +34,9 @@ _DROP_GAIN = 5.0
 _SUSPECTS = 5
 #: -2 log of how seldom limbs are exchanged: what another reading must gain.
 _SWAP_COST = 10.0
-#: So much dearer by one look a reading may be than the best, and be the best by both.
-_CLOSE = 4.0
+#: So much dearer a reading may be by what the first look believes, which was misled by the errors:
+#: the best of exchanged limbs, and the best few of joints left out.
+_MISLED, _MISLED_BY_ONE, _FEW = 120.0, 6.0, 2
 #: Below this log-likelihood a joint the keypoints are no human pose.
 _WORST_FIT = -2.5
 _TAIL = 6.0
@@ -110,14 +111,15 @@ class Believer:
         up, known = sight.gravity()
         to_up = upright(up, sight.middle)
         view = self._view(sight, to_up, known)
-        found = self._condition(view)
+        belief = self._believe(view)
+        found = self._told(belief, view)
         cost = _cost(found, sight.weight)
         again = np.flatnonzero(((cost > _AGAIN_COST * sight.weight.sum(1))
                                 | (found.square > _AGAIN_SQUARE).any(1)
                                 | (found.stretched > _AGAIN_STRETCH))
                                & ((sight.weight > 0).sum(1) >= _ENOUGH))
         if len(again):
-            found = self._again(found, again, sight, view)
+            found = self._again(found, again, sight, view, belief)
         sizes, told = scale.statures(sight.stature, self.prior.stature)
         scaled = told | np.isfinite(sight.height) | (sight.depth is not None)
         own = calibration.blocks(found.covariance)
@@ -133,21 +135,27 @@ class Believer:
                                    sight.camera)
         return linear.View(axes, sight.weight, noise, sight.angular(), known)
 
-    def _condition(self, view, dropped=None, hastily=False):
-        """Posterior of the pose in place, in statures; ``dropped`` (N, 17) joints are hidden
-        from the density and count little. ``hastily``: of one look, without a covariance.
-        """
+    def _believe(self, view, dropped=None):
+        """What the density says; ``dropped`` (N, 17) joints are hidden from it."""
         shown = view.weight if dropped is None else np.where(dropped, 0, view.weight)
-        belief = self.density.believe(view.rays, shown, view.sigma, view.known, hastily)
+        belief = self.density.believe(view.rays, shown, view.sigma, view.known)
         belief.variance[:] += _SKELETON ** 2
-        found = linear.condition(belief, view, dropped, 2 if hastily else 3, not hastily)
-        if self.lengths is None:
-            return found
-        return self.lengths.judge(found) if hastily else self.lengths.tell(found)
+        return belief
 
-    def _again(self, found, again, sight, view):
+    def _told(self, belief, view, dropped=None):
+        """Posterior of the pose in place, in statures; ``dropped`` joints count little."""
+        found = linear.condition(belief, view, dropped)
+        return found if self.lengths is None else self.lengths.tell(found)
+
+    def _judged(self, belief, view, dropped):
+        """As :meth:`_told`, roughly and without a covariance."""
+        found = linear.condition(belief, view, dropped, 1, False)
+        return found if self.lengths is None else self.lengths.judge(found)
+
+    def _again(self, found, again, sight, view, belief):
         """The best of what was found and of other readings of the keypoints, for who is in
-        ``again``: by one look each, and by both at those that are close to the best.
+        ``again``. All are screened by the ``belief`` there is, without the network; the
+        density is asked about the best of them.
         """
         seen, square, n = view.weight[again] > 0, found.square[again], len(again)
         # without each of those that are farthest off, if they are far off, and without all
@@ -167,25 +175,34 @@ class Believer:
         least = np.where(swapped, found.stretched[again, None], 0)
         cost = np.where(swapped, _SWAP_COST, -_DROP_GAIN * dropped.sum(2))
 
-        def look(who, which, hastily):
-            """The posterior of people by readings, and what is against it."""
-            new = self._condition(view.read(again[who], _READINGS[which]), dropped[who, which],
-                                  hastily)
-            return new, -2 * new.evidence + cost[who, which] + _STRETCH_COST * np.log1p(
+        def read(who, which):
+            return view.read(again[who], _READINGS[which]), dropped[who, which]
+
+        def against(new, who, which):
+            """What is against posteriors of people by readings, (n, readings)."""
+            out = np.full((n, len(_READINGS)), np.inf)
+            out[who, which] = -2 * new.evidence + cost[who, which] + _STRETCH_COST * np.log1p(
                 np.maximum(new.stretched, least[who, which]))
+            return out
 
         # who fits well as a whole has no limbs exchanged
         can = _cost(found, view.weight)[again] > _AGAIN_COST * view.weight[again].sum(1)
-        who, which = np.nonzero(swapped & can[:, None] | dropped.any(2) | (reading == _PLAIN))
-        against = np.full((n, len(_READINGS)), np.inf)
-        against[who, which] = look(who, which, True)[1]
-        who, which = np.nonzero((against < against.min(1, keepdims=True) + _CLOSE)
-                                & (reading != _PLAIN))
+        possible = swapped & can[:, None] | dropped.any(2)
+        # left for right altogether: it takes the density to tell that
+        turned = reading == _SWAPS - 1
+        who, which = np.nonzero(~turned & possible | (reading == _PLAIN))
+        one, without = read(who, which)
+        screened = against(self._judged(belief[again[who]], one, without), who, which)
+        loss = screened - screened[:, [_PLAIN]]
+        loss[:, _PLAIN] = np.inf
+        likely = (turned | _best(np.where(swapped, loss, np.inf), 1, _MISLED)
+                  | _best(np.where(swapped, np.inf, loss), _FEW, _MISLED_BY_ONE))
+        who, which = np.nonzero(possible & likely)
         if not len(who):
             return found
-        new, cost_new = look(who, which, False)
-        exact = np.full((n, len(_READINGS)), np.inf)
-        exact[who, which] = cost_new
+        one, without = read(who, which)
+        new = self._told(self._believe(one, without), one, without)
+        exact = against(new, who, which)
         exact[:, _PLAIN] = -2 * found.evidence[again] + _STRETCH_COST * np.log1p(
             found.stretched[again])
         best = exact.argmin(1)
@@ -226,3 +243,8 @@ class Believer:
 def _cost(found, weight):
     """Robust cost (B,) of the keypoints: -2 log likelihood but for a constant."""
     return (weight * _TAIL * np.log1p(found.square / _TAIL)).sum(1)
+
+
+def _best(cost, few, most):
+    """Which of costs (N, M) are among the ``few`` least of their row, and below ``most``."""
+    return (cost < most) & (cost <= np.partition(cost, few - 1)[:, few - 1:few])

@@ -44,6 +44,9 @@ class Belief:
     turn: np.ndarray
     variance: np.ndarray
 
+    def __getitem__(self, index):
+        return Belief(self.mean[index], self.low[index], self.turn[index], self.variance[index])
+
     def own(self):
         """Covariances of the joints' own errors, (N, 17, 3, 3)."""
         turn = self.turn[:, None]
@@ -166,34 +169,25 @@ class RayDensity:
         belief = self.believe(rays, confidence, sigma, known)
         return belief.mean, belief.covariance()
 
-    def believe(self, rays, confidence, sigma, known, hastily=False):
+    def believe(self, rays, confidence, sigma, known):
         """The density of each person's pose: the mean of the network's answers to the scene
         and to its mirror image.
 
         Args:
-            as :func:`features`; hastily: take one of the two answers, the same for a scene as
-                for its mirror image.
+            as :func:`features`.
 
         Returns:
             Belief.
         """
         inputs, frame = features(rays, confidence, sigma, known)
         n = len(inputs)
-        if hastily:
-            other = _leans(inputs)[:, None]
-            out = self._forward(np.where(other, mirrored_inputs(inputs), inputs))
-            mean, log_sd, low = _parts(out, self.rank)
-            mean = np.where(other, _FLIP * mean[:, _MIRROR], mean)
-            log_sd = np.where(other, log_sd[:, _MIRROR], log_sd)
-            low = np.where(other[..., None], _FLIP[:, None] * low[:, _MIRROR], low)
-        else:
-            mean, log_sd, low = _parts(
-                self._forward(np.concatenate((inputs, mirrored_inputs(inputs)))), self.rank)
-            mean = (mean[:n] + _FLIP * mean[n:, _MIRROR]) / 2
-            log_sd = (log_sd[:n] + log_sd[n:, _MIRROR]) / 2
-            # both directions' common parts, each of half the weight
-            low = np.sqrt(0.5) * np.concatenate(
-                (low[:n], _FLIP[:, None] * low[n:, _MIRROR]), axis=2)
+        mean, log_sd, low = _parts(
+            self._forward(np.concatenate((inputs, mirrored_inputs(inputs)))), self.rank)
+        mean = (mean[:n] + _FLIP * mean[n:, _MIRROR]) / 2
+        log_sd = (log_sd[:n] + log_sd[n:, _MIRROR]) / 2
+        # both directions' common parts, each of half the weight
+        low = np.sqrt(0.5) * np.concatenate(
+            (low[:n], _FLIP[:, None] * low[n:, _MIRROR]), axis=2)
         variance = np.exp(2 * np.clip(log_sd, -7, 1))
         turn = np.swapaxes(frame, 1, 2)
         return Belief(mean.reshape(n, NUM_JOINTS, 3) @ frame,
@@ -218,11 +212,6 @@ def _parts(out, rank):
     """Means (N, 51), log sigmas (N, 51) and directions (N, 51, R) of raw outputs."""
     return (out[:, :_OUT], out[:, _OUT:2 * _OUT],
             out[:, 2 * _OUT:].reshape(len(out), _OUT, rank))
-
-
-def _leans(inputs):
-    """To which side scenes (N, INPUTS) lean: of a scene and its mirror image one does."""
-    return (inputs[:, :_OUT:3] ** 3).sum(1) < 0
 
 
 def mirrored_inputs(inputs):

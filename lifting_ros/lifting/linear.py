@@ -124,7 +124,7 @@ class View:
                     self.sigma[row, order], self.known[who])
 
 
-def condition(belief, view, dropped=None, rounds=3, spread=True):
+def condition(belief, view, dropped=None, rounds=2, spread=True):
     """What is seen, put into a density.
 
     Args:
