@@ -35,7 +35,8 @@ class Buffer:
     def __init__(self, keep=10.0):
         """Start with no frame at all."""
         self._keep = int(keep * SECOND)
-        self._edges = {}  # child -> (parent, stamps in order or None if static, values)
+        # child -> (parent, stamps in order, values (t, q)), or (parent, None, [(R, t)])
+        self._edges = {}
 
     def add(self, parent, child, stamp, translation, quaternion, static=False):
         """Take a transform: x_parent = R x_child + t.
@@ -48,14 +49,14 @@ class Buffer:
         Raises:
             ValueError: not a rotation, or numbers that are not finite.
         """
-        rigid.matrix(quaternion)
+        turn = rigid.matrix(quaternion)
         t = np.asarray(translation, dtype=np.float64)
         if not np.isfinite(t).all() or parent == child or not parent or not child:
             raise ValueError(f'transform of {child!r} in {parent!r} makes no sense')
         q = np.asarray(quaternion, dtype=np.float64)
         value = t, q / np.linalg.norm(q)
         if static:
-            self._edges[child] = parent, None, [value]
+            self._edges[child] = parent, None, [(turn, t)]
             return
         known, stamps, values = self._edges.get(child, (None, None, None))
         if known != parent or stamps is None or stamp < stamps[-1] - self._keep:
@@ -88,8 +89,11 @@ class Buffer:
         if common is None:
             raise NotThere(f'frames {source!r} and {target!r} are in two trees of TF '
                            f'({up[-1]!r} and {down[-1]!r})')
-        sides = [self._climb(path[:path.index(common)], stamp) for path in (up, down)]
-        return rigid.chained(sides[0], rigid.inverse(sides[1]))
+        first, second = (self._climb(path[:path.index(common)], stamp) for path in (up, down))
+        if second is None:
+            return first
+        second = rigid.inverse(second)
+        return second if first is None else rigid.chained(first, second)
 
     def _path(self, frame):
         """Frames from one to the root of its tree; cut where it runs in a circle."""
@@ -102,16 +106,17 @@ class Buffer:
         return path
 
     def _climb(self, children, stamp):
-        motion = np.eye(3), np.zeros(3)
+        """The motion from the first of the children to the parent of the last; None for none."""
+        motion = None
         for child in children:
-            motion = rigid.chained(motion, self._edge(child, stamp))
+            edge = self._edge(child, stamp)
+            motion = edge if motion is None else rigid.chained(motion, edge)
         return motion
 
     def _edge(self, child, stamp):
         _, stamps, values = self._edges[child]
         if stamps is None:
-            t, q = values[0]
-            return rigid.matrix(q), t
+            return values[0]
         if stamp > stamps[-1]:
             raise NotThere(f'TF of {child!r} ends {1e-6 * (stamp - stamps[-1]):.0f} ms before the '
                            'stamp of the image', later=True)

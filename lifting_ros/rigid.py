@@ -61,11 +61,8 @@ def moved_all(people, rotation, translation):
     """Persons in another frame, as :func:`moved` has each of them; new objects."""
     if not people:
         return []
-    r, t = np.asarray(rotation, np.float64), np.asarray(translation, np.float64)
-    joints, covariance, velocity, spread = (
-        np.array([getattr(p, name) for p in people], np.float64)
-        for name in ('joints', 'covariance', 'velocity', 'velocity_covariance'))
-    parts = joints @ r.T + t, r @ covariance @ r.T, velocity @ r.T, r @ spread @ r.T
+    parts = moved_arrays([np.array([getattr(p, name) for p in people], np.float64) for name in (
+        'joints', 'covariance', 'velocity', 'velocity_covariance')], rotation, translation)
     out = []
     for p, a, b, c, d in zip(people, *parts):
         new = object.__new__(type(p))       # replace() takes as long as all the rest
@@ -73,6 +70,18 @@ def moved_all(people, rotation, translation):
                             velocity_covariance=d)
         out.append(new)
     return out
+
+
+def moved_arrays(arrays, rotation, translation):
+    """Joints (N, 17, 3) m, their covariance (N, 17, 3, 3), velocity (N, 17, 3) m/s and its
+    covariance (N, 17, 3, 3) in another frame, as :func:`moved` has them; a tuple of the four.
+    """
+    r, t = np.asarray(rotation, np.float64), np.asarray(translation, np.float64)
+    joints, covariance, velocity, spread = arrays
+    # R C R^T of all as one product: of C's nine numbers with R (x) R
+    both = (r[:, None, :, None] * r[None, :, None, :]).reshape(9, 9).T
+    return (joints @ r.T + t, (covariance.reshape(-1, 9) @ both).reshape(covariance.shape),
+            velocity @ r.T, (spread.reshape(-1, 9) @ both).reshape(spread.shape))
 
 
 def moved(person, rotation, translation):

@@ -13,7 +13,7 @@ from visualization_msgs.msg import MarkerArray
 
 from ..fusion import Agreement, Fuser, View
 from ..msg import SkeletonArray, SkeletonModel
-from ..rigid import moved_all
+from ..rigid import moved_arrays
 from . import qos, spin, statistics, wire
 from .conversions import to_model
 from .frames import Frames, NotThere
@@ -135,7 +135,8 @@ class FuseNode(Node):
             self._fuser.reset()     # time went back: a looped bag
             self._agreement.reset()
         self._last = stamp
-        views = [View(v.camera, 1e-9 * (v.stamp - stamp), v.people, v.origin) for v in views]
+        views = [View(v.camera, 1e-9 * (v.stamp - stamp), v.people, v.origin, v.arrays)
+                 for v in views]
         # seconds relative to the first stamp: nanoseconds do not fit into a float
         self._zero = self._zero or stamp
         at = 1e-9 * (stamp - self._zero)
@@ -155,7 +156,7 @@ class FuseNode(Node):
 
     def _view(self, camera):
         """View of a camera's message in the target frame, stamped in ns."""
-        header, people = wire.read(camera.data)
+        header, people, arrays = wire.read_all(camera.data)
         frame, target = header.frame_id, self.values['target_frame']
         rotation, translation = self._frames.lookup(target, frame, camera.stamp)
         origin = translation
@@ -163,7 +164,8 @@ class FuseNode(Node):
             origin = self._frames.lookup(target, camera.frame, camera.stamp)[1]
         elif frame == target:
             origin = None       # the camera's own frame is not known
-        return View(camera.topic, camera.stamp, moved_all(people, rotation, translation), origin)
+        return View(camera.topic, camera.stamp, people, origin,
+                    moved_arrays(arrays, rotation, translation))
 
     def _lost(self, person, error):
         self.get_logger().error(f'person {person.id} left out: {error}',

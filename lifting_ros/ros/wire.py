@@ -81,6 +81,8 @@ class _Places:
             self.single(2)              # pixel_x, pixel_y
 
 
+#: x0 y0 x1 y1 of x, y, height, width: but for 1
+_BOX = np.array([[1.0, 0, 1, 0], [0, 1, 0, 1], [0, 0, 0, 1], [0, 0, 1, 0]])
 _ROOT, _JOINTS = 85, 24 * NUM_JOINTS
 _BYTES = _ID + 4 + NUM_JOINTS
 
@@ -145,11 +147,7 @@ class States:
 
     def __init__(self, people):
         """Work them out of a list of Person. Raises where one of them is no person."""
-        self.joints, self.covariance, self.velocity, self.spread = (
-            np.array([getattr(p, name) for p in people], np.float64).reshape(
-                (len(people), NUM_JOINTS) + shape)
-            for name, shape in (('joints', (3,)), ('covariance', (3, 3)), ('velocity', (3,)),
-                                ('velocity_covariance', (3, 3))))
+        self.joints, self.covariance, self.velocity, self.spread = _arrays(people)
         self.rotation, self.pose, self.twist, self.twist_covariance = body_state(
             self.joints, self.covariance, self.velocity, self.spread)
         self.quaternion = quaternions(self.rotation)
@@ -229,12 +227,32 @@ def read(data):
     Returns:
         header, list of Person: all but log_likelihood, as ``conversions.to_person`` has them.
     """
+    header, people, _ = read_all(data)
+    return header, people
+
+
+def read_all(data):
+    """As :func:`read`, and what is known in space as arrays too.
+
+    Returns:
+        header, list of Person, and their joints (N, 17, 3) m, covariance (N, 17, 3, 3), velocity
+        (N, 17, 3) m/s and velocity_covariance (N, 17, 3, 3).
+    """
     if _usual() and data[:2] == _LITTLE[:2]:
         found = _read(data)
         if found is not None:
             return found
     msg = deserialize_message(data, SkeletonArray)
-    return msg.header, [to_person(s) for s in msg.skeletons]
+    people = [to_person(s) for s in msg.skeletons]
+    return msg.header, people, _arrays(people)
+
+
+def _arrays(people):
+    """Joints, covariance, velocity and velocity_covariance of people."""
+    return tuple(np.array([getattr(p, name) for p in people], np.float64).reshape(
+        (len(people), NUM_JOINTS) + shape) for name, shape in (
+            ('joints', (3,)), ('covariance', (3, 3)), ('velocity', (3,)),
+            ('velocity_covariance', (3, 3))))
 
 
 def _read(data):
@@ -258,23 +276,23 @@ def _read(data):
     header = Header(frame_id=name)
     header.stamp.sec, header.stamp.nanosec = sec, nanosec
     parts = f8[:, 85:].reshape(count, NUM_JOINTS, 24)
+    joints, velocity = parts[..., :3], parts[..., 12:15]
     covariance, spread = (parts[..., a:b].reshape(count, NUM_JOINTS, 3, 3)
                           for a, b in ((3, 12), (15, 24)))
     points = f4[:, 2:].reshape(count, NUM_JOINTS, 3).astype(np.float64)
-    roi = roi.astype(np.float64)    # x, y, height, width
-    boxes = np.stack((roi[:, 0], roi[:, 1], roi[:, 0] + roi[:, 3] - 1,
-                      roi[:, 1] + roi[:, 2] - 1), 1)
-    names = [row.tobytes().decode() for row in u1[:, :_ID]]
+    boxes = roi @ _BOX - (0, 0, 1, 1)
+    names = u1[:, :_ID].tobytes()
+    names = [names[i:i + _ID].decode() for i in range(0, len(names), _ID)]
     unknown = np.full((count, NUM_JOINTS, 2, 2), np.nan)
     return header, [
         Person(id=name, confidence=confidence, box=boxes[i], keypoints=points[i, :, 1:],
                keypoint_confidence=points[i, :, 0], keypoint_covariance=unknown[i],
-               joints=parts[i, :, :3],
-               covariance=covariance[i], velocity=parts[i, :, 12:15],
+               joints=joints[i], covariance=covariance[i], velocity=velocity[i],
                velocity_covariance=spread[i], source=sources[i], scale_source=_SCALES[scale],
                age=age, matched=matched, occluded=occluded)
         for i, (name, (confidence, age), (matched, occluded), scale) in enumerate(zip(
-            names, f4[:, :2].tolist(), (u1[:, _ID:_ID + 2] != 0).tolist(), scales))]
+            names, f4[:, :2].tolist(), (u1[:, _ID:_ID + 2] != 0).tolist(), scales))], (
+                joints, covariance, velocity, spread)
 
 
 @functools.cache
