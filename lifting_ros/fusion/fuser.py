@@ -77,6 +77,7 @@ class _Track:
     links: dict = field(default_factory=dict)
 
 
+_TINY = 1e-9 * np.eye(3)
 _NOBODY = tuple((name, np.broadcast_to(value, (1, NUM_JOINTS, *value.shape))) for name, value in (
     ('joints', np.zeros(3)), ('covariance', np.eye(3)), ('velocity', np.zeros(3)),
     ('spread', np.eye(3))))
@@ -135,7 +136,7 @@ class Fuser:
         for c, sight in enumerate(sights):
             if sight.people:
                 one = cost[:, sight.start:sight.start + len(sight.people)]
-                for row, column in match(one, gate):
+                for row, column in _matched(one, gate):
                     groups[row][1][c] = column
         return [(t, members) for t, members in groups if members]
 
@@ -232,7 +233,11 @@ def _sights(views, tracks, stamp):
         seconds[start:start + some] = stamp - view.stamp
         start += some
     seconds[n + 1:] = [stamp - t.seen for t in tracks]
-    parts = take_apart(joints, covariance, origin)
+    parts = take_apart(joints[:n], covariance[:n], origin[:n])
+    rest = len(joints) - n
+    parts = Parts(np.concatenate((parts.ray, np.zeros((rest, NUM_JOINTS, 3)))),
+                  np.concatenate((parts.scale, np.zeros(rest))),
+                  np.concatenate((parts.own, covariance[n:])))
     if seconds.any():
         # what grows with time grows in each joint by itself
         joints, grown, velocity, spread = carried(joints, covariance, velocity, spread, seconds)
@@ -250,6 +255,15 @@ def _sights(views, tracks, stamp):
     return out, sight('', people, slice(0, n + 1)), sight('', [], slice(n + 1, len(joints)))
 
 
+def _matched(cost, gate):
+    """As ``match``; where nobody has a choice, there is nothing to be weighed up."""
+    rows, columns = np.nonzero(cost < gate)
+    rows, columns = rows.tolist(), columns.tolist()
+    if len(set(rows)) == len(rows) and len(set(columns)) == len(columns):
+        return list(zip(rows, columns))
+    return match(cost, gate)
+
+
 def _rows(parts, rows):
     return Parts(parts.ray[rows], parts.scale[rows], parts.own[rows])
 
@@ -258,7 +272,7 @@ def _velocities(velocity, spread, there):
     """Velocities of several cameras: by information, as alike as the joints' own errors are."""
     count = there.sum(0)
     trust = there / (1 + RHO * (np.maximum(count, 1) - 1))
-    information = inverse(spread + 1e-9 * np.eye(3)) * trust[..., None, None, None]
+    information = inverse(spread + _TINY) * trust[..., None, None, None]
     out = inverse(information.sum(0))
     return (out @ (information @ velocity[..., None]).sum(0))[..., 0], out
 

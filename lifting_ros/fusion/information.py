@@ -66,7 +66,7 @@ def take_apart(joints, covariance, origin):
     known = np.broadcast_to(known, joints.shape[:1])
     ray = np.where(known[:, None, None], joints - np.asarray(origin)[..., None, :], 0.0)
     weighed = (inverse(covariance) @ ray[..., None])[..., 0]
-    scale = np.where(known, _SHARE / np.maximum((ray * weighed).sum(-1), 1e-12).max(-1), 0.0)
+    scale = np.where(known, _SHARE / np.maximum((ray * weighed).sum(-1).max(-1), 1e-12), 0.0)
     own = covariance - scale[:, None, None, None] * ray[..., :, None] * ray[..., None, :]
     return Parts(ray, scale, own)
 
@@ -99,9 +99,10 @@ def fuse(joints, parts, there):
     if not isinstance(parts, Parts):
         parts = Parts(*(np.stack([getattr(p, name) for p in parts]) for name in (
             'ray', 'scale', 'own')))
-    ray, scale = np.where(there[..., None, None], parts.ray, 0), parts.scale
-    own = np.where(there[..., None, None, None], parts.own, _EYE)
-    x = np.where(there[..., None, None], joints, 0)
+    ray, scale, own, x = parts.ray, parts.scale, parts.own, joints
+    if not there.all():
+        ray, x = (np.where(there[..., None, None], a, 0) for a in (ray, x))
+        own = np.where(there[..., None, None, None], own, _EYE)
     information = (inverse(own) * _trust(ray, there)[..., None, None, None])
     spread = inverse(information.sum(0))
     pulled = (information @ x[..., None]).sum(0)
