@@ -1,6 +1,8 @@
 """Measures of 3D poses, scenes, the lift command and its bench."""
 
+import importlib.util
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -223,6 +225,34 @@ def test_eval_command_on_subjects_held_out(tmp_path, capsys):
     assert {p.name for p in tmp_path.glob('*.png')} == {'eval3d_calibration.png',
                                                         'eval3d_pitch.png'}
     assert main(['eval', '3d', '--mocap', str(DATA), '--source', 'nobody']) == 1
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason=f'no motion capture at {DATA}')
+@pytest.mark.skipif(importlib.util.find_spec('anny') is None,
+                    reason='body model anny is not installed: requirements/render.txt')
+def test_made_bodies(tmp_path, capsys):
+    from lifting_ros.cli import main
+    out = tmp_path / 'table.json'
+    assert main(['eval', '3d', '--mocap', str(DATA), '--bodies', '24', '--json', str(out)]) == 0
+    table = json.loads(out.read_text())
+    assert 'bodies: ground plane' in capsys.readouterr().out
+    known = table['bodies: gravity known']
+    assert known['people'] == 24 and known['lifted'] == 100 and table['about']['people'] == 24
+    assert known['mpjpe'] < 85 and known['within_95'] > 85
+    for told in ('stature of the bones given', 'ground plane'):
+        assert table[f'bodies: {told}']['root_percent'] < known['root_percent']
+    assert table['bodies: eight joints seen']['mpjpe'] > known['mpjpe']
+    assert table['bodies: seen: all']['joints'] == 24 * (14 + 8)
+    assert table['bodies: unseen: all']['joints'] == 24 * (3 + 9)
+    assert main(['eval', '3d', '--mocap', str(DATA), '--bodies', '0']) == 1
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason=f'no motion capture at {DATA}')
+def test_made_bodies_without_the_body_model(monkeypatch, capsys):
+    from lifting_ros.cli import main
+    monkeypatch.setitem(sys.modules, 'anny', None)
+    assert main(['eval', '3d', '--mocap', str(DATA), '--bodies', '2']) == 1
+    assert 'pip install --no-deps -r requirements/render.txt' in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason=f'no motion capture at {DATA}')

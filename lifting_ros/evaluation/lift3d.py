@@ -27,6 +27,8 @@ def add_arguments(parser):
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--ablation', action='store_true',
                         help='what each part is worth, instead of the tables')
+    parser.add_argument('--bodies', type=int, metavar='N', help='instead, N adult shapes of the '
+                        'body model anny in poses of the subjects held out')
     parser.add_argument('--h36m', metavar='FOLDER', help='instead, the Human3.6M that you have: '
                         'folder of its JSON files, see docs/lifting.md')
     parser.add_argument('--noise', type=float, default=0.0,
@@ -76,6 +78,15 @@ def run(args):
         from .human36m import evaluate as protocols
         table = protocols(lifter, args.h36m, args.protocol, args.people, args.seed,
                           args.noise, bar)
+    elif args.bodies is not None:
+        from .bodies3d import evaluate as on_bodies
+        from .bodies3d import made
+        if args.bodies < 1:
+            raise ValueError(f'--bodies must be 1 or more, not {args.bodies}')
+        rng = np.random.default_rng(args.seed)
+        table = on_bodies(lifter, *made(args.mocap, args.bodies, rng, bar), args.seed,
+                          args.batch)
+        people = args.bodies
     else:
         everything = read(args.mocap)
         poses = held_out(everything, args.source, args.subject)
