@@ -71,6 +71,14 @@ class Track:
         middle = (self.person.box[:2] + self.person.box[2:]) / 2 + self.image_velocity * dt
         return np.concatenate((middle - self.size / 2, middle + self.size / 2))
 
+    def outside(self, stamp, image_size):
+        """Whether the person, going on as it went, is beside an image of (width, height) px."""
+        if image_size is None or self.person is None:
+            return False
+        middle = (self.person.box[:2] + self.person.box[2:]) / 2
+        at = middle[0] + self.image_velocity[0] * min(stamp - self.seen, 2.0)
+        return bool(at < 0 or at > image_size[0])
+
     def follow(self, box, keypoints, seen, stamp, image_size):
         """Take the box (4,) and keypoints (17, 2) of a new image, before the person is set."""
         size, dt = box[2:] - box[:2], stamp - self.seen

@@ -18,14 +18,15 @@ from .track import Track
 class TrackerOptions:
     """What the tracker may assume. Times in seconds."""
 
-    keep: float = 4.0        # a person not seen for longer is forgotten, its name with it
-    keep_left: float = 2.0   # the same for one who was leaving the image
+    keep: float = 6.0        # a person not seen for longer is forgotten, its name with it
+    keep_left: float = 2.0   # the same for one who left the image, or would have by now
     show_gap: float = 0.35   # a person not seen is still given out, as PREDICTED, for so long
     max_cost: float = 12.0   # pairs that cost more do not match (association.py)
     lost_cost: float = 6.0   # the same for who was not in the last image: others may come out
     decide: float = 1.0      # for so long who comes into sight may still be taken for another
     return_cost: float = 3.0   # he is new where everybody lost costs more (reunion.py)
     glimpse: float = 0.3     # who is seen for less time keeps no name of somebody else
+    patience: float = 8.0    # he is waited for for so many times as long as he was seen
     seen: float = 0.15       # a keypoint above this confidence counts as seen
     max_step: float = 5.0    # time running on by more than this starts afresh
     confirm: float = 0.3     # who is less sure than this is given out when seen a second time
@@ -72,7 +73,7 @@ class Tracker:
         self._ids = ids or IdSource()
         self._tracks = []          # those with filters first, in the order of the bank
         self._bank = FilterBank(self.options.filter)
-        self._stamp = self._before = None
+        self._stamp = self._before = self._size = None
 
     def reset(self):
         """Forget everybody. Names given before are not given again."""
@@ -108,6 +109,7 @@ class Tracker:
         last, self._before, self._stamp = self._stamp, self._stamp, stamp
         self._forget(stamp)
         tracks, o = self._tracks, observation
+        self._size = o.image_size
         fresh = np.array([t.lifted is not None and t.lifted == last for t in tracks], bool)
         fresh = np.flatnonzero(fresh[:len(self._bank)])
         if len(fresh):
@@ -157,9 +159,10 @@ class Tracker:
             if t.memory is not None and stamp - t.seen > near:
                 return False
             # who was seen for an instant is not waited for as who was seen for long
-            longest = options.keep_left if t.leaving else options.keep
+            gone = t.leaving or t.outside(stamp, self._size)
+            longest = options.keep_left if gone else options.keep
             life = t.seen - t.born if t.shown else 0.0
-            return stamp - t.seen <= min(longest, 0.4 + 2 * life)
+            return stamp - t.seen <= min(longest, 0.4 + options.patience * life)
         self._keep([stays(t) for t in self._tracks])
 
     def _keep(self, keep):
