@@ -7,6 +7,8 @@ import numpy as np
 
 from .skeleton import HIPS, NECK, PELVIS, SHOULDERS
 
+# of numpy 2; a third of the time
+_dot = getattr(np, 'vecdot', lambda a, b: (a * b).sum(-1))
 _NEXT, _LAST = np.array([1, 2, 0]), np.array([2, 0, 1])
 
 
@@ -33,12 +35,12 @@ def _axes(joints):
     left = (joints[..., HIPS[1], :] - joints[..., HIPS[0], :]
             + joints[..., SHOULDERS[1], :] - joints[..., SHOULDERS[0], :])
     with np.errstate(invalid='ignore', divide='ignore'):
-        tall = np.sqrt((z * z).sum(-1, keepdims=True))
-        z = z / tall
-        lean = (left * z).sum(-1, keepdims=True)
+        tall = np.sqrt(_dot(z, z))[..., None]
+        z /= tall
+        lean = _dot(left, z)[..., None]
         y = left - lean * z
-        wide = np.sqrt((y * y).sum(-1, keepdims=True))
-        y = y / wide
+        wide = np.sqrt(_dot(y, y))[..., None]
+        y /= wide
     out = np.empty(y.shape + (3,))
     out[..., 1], out[..., 2] = y, z
     # y x z; numpy's own cross takes longer than all the rest
@@ -87,22 +89,21 @@ def body_state(joints, covariance, velocity, velocity_covariance):
         sway = (y[..., :, None] * x[..., None, :] - x[..., :, None] * y[..., None, :]
                 - lean[..., None, None] * swing) / tall[..., None, None]
 
-    def spread(cov):
-        cov = np.asarray(cov, dtype=np.float64)
-        root = cov[..., PELVIS, :, :]
-        sides = sum(cov[..., j, :, :] for j in (*HIPS, *SHOULDERS))
-        out = np.empty(root.shape[:-2] + (6, 6))
-        out[..., :3, :3] = root
-        mixed = -(sway @ root)
-        out[..., 3:, :3], out[..., :3, 3:] = mixed, np.swapaxes(mixed, -1, -2)
-        out[..., 3:, 3:] = (sway @ (root + cov[..., NECK, :, :]) @ np.swapaxes(sway, -1, -2)
-                            + swing @ sides @ np.swapaxes(swing, -1, -2))
-        return out
-
+    # of places and of velocities at once
+    both = np.array((covariance, velocity_covariance), dtype=np.float64)
+    root, neck = both[..., PELVIS, :, :], both[..., NECK, :, :]
+    sides = (both[..., HIPS[0], :, :] + both[..., HIPS[1], :, :]
+             + both[..., SHOULDERS[0], :, :] + both[..., SHOULDERS[1], :, :])
+    spread = np.empty(root.shape[:-2] + (6, 6))
+    spread[..., :3, :3] = root
+    mixed = -(sway @ root)
+    spread[..., 3:, :3], spread[..., :3, 3:] = mixed, np.swapaxes(mixed, -1, -2)
+    spread[..., 3:, 3:] = (sway @ (root + neck) @ np.swapaxes(sway, -1, -2)
+                           + swing @ sides @ np.swapaxes(swing, -1, -2))
     twist = np.empty(joints.shape[:-2] + (6,))
     twist[..., :3] = velocity[..., PELVIS, :]
     up = velocity[..., NECK, :] - velocity[..., PELVIS, :]
     left = (velocity[..., HIPS[1], :] - velocity[..., HIPS[0], :]
             + velocity[..., SHOULDERS[1], :] - velocity[..., SHOULDERS[0], :])
     twist[..., 3:] = (sway @ up[..., None] + swing @ left[..., None])[..., 0]
-    return rotation, spread(covariance), twist, spread(velocity_covariance)
+    return rotation, spread[0], twist, spread[1]

@@ -77,9 +77,13 @@ def alike(first, second):
     1 from the same place, RHO from 60 degrees on; 1 too where a direction is 0 (not known).
     """
     length = np.linalg.norm(first, axis=-1) * np.linalg.norm(second, axis=-1)
-    cosine = (first * second).sum(-1) / np.maximum(length, 1e-12)
-    near = np.clip(2 * cosine - 1, 0, 1) ** 2
-    return np.where(length > 1e-9, RHO + (1 - RHO) * near, 1.0)
+    return _alike((first * second).sum(-1), length)
+
+
+def _alike(product, length):
+    """:func:`alike` of two directions' scalar product, and the product of their lengths."""
+    near = np.maximum(2 * product / np.maximum(length, 1e-12) - 1, 0)
+    return np.where(length > 1e-9, RHO + (1 - RHO) * (near * near), 1.0)
 
 
 def fuse(joints, parts, there):
@@ -128,11 +132,13 @@ def fuse(joints, parts, there):
 
 def _trust(ray, there):
     """(C, N) factors on the information of each camera, for errors that are alike."""
-    look = ray[:, :, 0]
-    pair = alike(look[:, None], look[None]) * (there[:, None] & there[None])
+    look = ray[:, :, 0].swapaxes(0, 1)
+    product = look @ look.swapaxes(-1, -2)                                # (N, C, C)
     each = np.arange(len(there))
-    pair[each, each] = there
-    return there / np.maximum(pair.sum(1), 1)
+    length = np.sqrt(product[:, each, each])
+    pair = _alike(product, length[:, :, None] * length[:, None]) * there.T[:, None]
+    pair[:, each, each] = 1.0
+    return there / pair.sum(-1).T
 
 
 def distances(a, a_parts, b, b_parts, slack=0.0, beyond=np.inf):

@@ -72,11 +72,15 @@ def to_rois(boxes, width, height):
     """Boxes (N, 4) x0 y0 x1 y1 px, cut at the edges of the image: (N, 4) int x, y, width, height
     of regions of interest.
     """
-    boxes = np.nan_to_num(np.asarray(boxes, dtype=np.float64))
-    size = (width, height)
-    low = np.clip(np.floor(boxes[:, :2]), 0, size)
-    high = np.clip(np.ceil(boxes[:, 2:]) + 1, 0, size)
-    return np.concatenate((low, np.maximum(high - low, 0)), 1).astype(np.int64)
+    boxes = np.array(boxes, dtype=np.float64)
+    if not np.isfinite(boxes.sum()):
+        boxes = np.nan_to_num(boxes)
+    np.floor(boxes[:, :2], out=boxes[:, :2])
+    np.ceil(boxes[:, 2:], out=boxes[:, 2:])
+    boxes[:, 2:] += 1
+    np.minimum(np.maximum(boxes, 0, out=boxes), (width, height, width, height), out=boxes)
+    boxes[:, 2:] -= boxes[:, :2]
+    return np.maximum(boxes, 0, out=boxes).astype(np.int64)
 
 
 def to_roi(box, width, height):
