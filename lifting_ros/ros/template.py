@@ -193,13 +193,16 @@ class Sheaf:
     Args:
         items: of each message (:class:`Patched`, frame, first, count): its numbers are ``count``
             from ``first`` on of those that :meth:`messages` is given.
+
+    Attributes:
+        whole: all of them can be patched, :meth:`messages` gives bytes.
     """
 
     def __init__(self, items):
         self._items = items
         templates = [patched.template(frame) for patched, frame, _, _ in items]
-        self._whole = bool(items) and all(t is not None for t in templates)
-        if not self._whole:
+        self.whole = bool(items) and all(t is not None for t in templates)
+        if not self.whole:
             return
         sizes = [len(t.bytes[0]) for t in templates]
         starts = np.concatenate(([0], np.cumsum(sizes)))
@@ -220,7 +223,7 @@ class Sheaf:
         Args:
             stamp: of all of them. values: (N,) float64.
         """
-        if not self._whole:
+        if not self.whole:
             return [patched.message(Header(stamp=stamp, frame_id=frame), values[at:at + count])
                     for patched, frame, at, count in self._items]
         self._f8[self._double] = values[self._double_of]
