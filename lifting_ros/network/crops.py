@@ -70,7 +70,11 @@ def cut_on_device(image, boxes, size, margin):
 
 
 def normalise(crops):
-    """(N, H, W, 3) uint8 BGR -> (N, 3, H, W) float32 RGB / 127.5 - 1, channels last."""
-    rgb = np.ascontiguousarray(crops[..., ::-1])
-    x = torch.from_numpy(rgb).permute(0, 3, 1, 2)
-    return x.to(torch.float32).mul_(1 / 127.5).sub_(1)
+    """(N, H, W, 3) uint8 BGR -> (N, 3, H, W) float32 RGB / 127.5 - 1."""
+    n, h, w, _ = crops.shape
+    out = np.empty((n, 3, h, w), np.float32)
+    for planes, crop in zip(out, crops):    # by planes: a third of the time of all at once
+        for plane, channel in zip(planes[::-1], cv2.split(crop)):
+            np.multiply(channel, np.float32(1 / 127.5), out=plane)
+    out -= 1
+    return torch.from_numpy(out)
