@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from lifting_ros.evaluation import crowds, identity
+from lifting_ros.camera import Camera
+from lifting_ros.evaluation import crowds, errors2d, identity, sequences
 from lifting_ros.evaluation.filter import by_ray, jitter_ratio_of_white, lag
 from lifting_ros.lifting import Lifter
 from lifting_ros.skeleton import INDEX
@@ -98,3 +99,59 @@ def test_lag_is_the_delay_put_in():
 def test_a_person_at_rest_is_smoothed_and_a_reach_is_followed(rng):
     rest, late = jitter_ratio_of_white(rng)
     assert rest < 1 / 3 and abs(late) < 1 / 30
+
+
+def test_the_errors_made_are_those_the_network_was_measured_to_make(rng):
+    """Made errors, measured as the network's are, give the constants they were made of."""
+    parts = []
+    for _ in range(200):       # many people for 2 s, as the constants are between people, too
+        hidden = np.zeros((60, 17), bool)
+        off, told, _ = sequences.noise(hidden, 30.0, rng)
+        parts.append((off[29::15], told[29::15], ~hidden[29::15]))   # once errors have begun
+    found = errors2d.fit(*(np.concatenate(p) for p in zip(*parts, strict=True)))
+    told, usual, gross, share = found['all']
+    assert told == pytest.approx(6.9, rel=0.05) and usual == pytest.approx(0.78, rel=0.05)
+    assert gross == pytest.approx(4.6, rel=0.1) and share == pytest.approx(0.059, abs=0.015)
+    assert found['wrist'][3] > 2 * found['shoulder'][3]
+    assert found['joint'] == pytest.approx(0.32, abs=0.04)
+
+
+def test_a_mixture_known():
+    rng = np.random.default_rng(3)
+    gross = rng.random(50_000) < 0.1
+    square = (rng.normal(size=(50_000, 2)) ** 2).sum(1) * np.where(gross, 5.0, 0.7) ** 2
+    assert errors2d.mixture(square) == pytest.approx((0.7, 5.0, 0.1), rel=0.05)
+
+
+def test_who_stands_sideways_hides_the_far_arm_and_who_faces_the_camera_nothing():
+    camera = Camera.from_fov(640, 480, 1.0)
+    facing = np.zeros((17, 3))
+    for name, place in {'right_hip': (-.15, 0, 0), 'left_hip': (.15, 0, 0),
+                        'right_knee': (-.15, .45, 0), 'left_knee': (.15, .45, 0),
+                        'right_ankle': (-.15, .9, 0), 'left_ankle': (.15, .9, 0),
+                        'spine': (0, -.25, 0), 'neck': (0, -.5, 0), 'nose': (0, -.6, 0),
+                        'head_top': (0, -.75, 0), 'left_shoulder': (.2, -.5, 0),
+                        'right_shoulder': (-.2, -.5, 0), 'left_elbow': (.45, -.3, 0),
+                        'right_elbow': (-.45, -.3, 0), 'left_wrist': (.55, -.1, 0),
+                        'right_wrist': (-.55, -.1, 0)}.items():
+        facing[INDEX[name]] = place
+    sideways = facing[:, [2, 1, 0]]
+    hidden = sequences.behind(np.stack((facing, sideways))[:, None] + [0, 0, 4.0], camera)[:, 0]
+    assert not hidden[0].any()
+    assert hidden[1, INDEX['left_shoulder']] and not hidden[1, INDEX['right_shoulder']]
+    two = np.stack((facing + [0, 0, 4.0], sideways + [0, 0, 2.5]))[None]
+    assert sequences.behind(two, camera)[0, 0, INDEX['neck']]     # behind somebody else
+
+
+def test_what_the_measure_lacks_is_shared_out():
+    pytest.importorskip('trackeval', reason='pip install --no-deps trackeval')
+    one, who = np.eye(2), np.array([0, 1])
+    frames = [(who, ['a', 'b'], one)] * 6 + [(who, ['b', 'a'], one)] * 2
+    frames += [(who, ['a'], one[:, :1]), (who[:1], ['a', 'c'], one[:1])]
+    row = identity.figures(frames)
+    assert row['missed'] > 0 and row['extra'] > 0 and row['names'] > 0
+    assert row['idf1'] + row['missed'] + row['extra'] + row['names'] == pytest.approx(100)
+    # 19 asked, 19 given out: one of each is nobody's, four of the pairs have the wrong name
+    assert row['missed'] == pytest.approx(100 / 38) and row['extra'] == pytest.approx(100 / 38)
+    assert row['names'] == pytest.approx(100 * 8 / 38)
+    assert identity.figures(frames, hidden=2)['all'] == pytest.approx(100 * 28 / 40)

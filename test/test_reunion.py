@@ -125,3 +125,19 @@ def test_names_of_those_seen_without_metres_are_followed_too():
             o.joints[:], o.covariance[:] = np.nan, np.nan
         names.update(p.id for p in tracker.update(o, k / 15))
     assert len(names) == 1
+
+
+@pytest.mark.parametrize(('speed', 'back'), [(0.0, True), (1.2, False)])
+def test_who_is_hidden_is_waited_for_and_who_would_have_left_the_image_is_not(speed, back):
+    tracker = Tracker()
+
+    def look(roots, stamp):
+        o = observe(roots)
+        o.image_size = 640, 480
+        return [p.id for p in tracker.update(o, stamp) if p.matched]
+    for k in range(12):                      # no nearer to the edge than 150 px
+        before = look([[speed * k / 15, 0, 4]], k / 15)
+    for k in range(12, 12 + 15 * 4):         # four seconds of nobody
+        look([], k / 15)
+    after = look([[speed * 11 / 15, 0, 4]], 12 / 15 + 4.1)
+    assert (after == before) == back

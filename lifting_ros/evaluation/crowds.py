@@ -33,12 +33,13 @@ class Crowd:
         name: what happens in it. camera: Camera; up: (3,) against gravity, optical frame.
         rate: frames/s.
         people: of each frame (P,) numbers of those in sight, (P, 17, 3) m their joints in the
-            optical frame and (P, 17) which are visible.
+            optical frame and (P, 17) which are visible, not even behind their own bones.
         seen: of each frame (N, 17, 2) px, (N, 17) confidence and (N, 17, 2, 2) px^2 as the
             network would say; and (N,) whose they are, -1 nobody's.
         looks: of each frame (N, 6), what tracking.appearance would say: colours drawn for each
             person, 5 units of noise, mixed with a stranger's where trunk or legs are hidden.
-        joints, covariance: of each frame what the lifter makes of it, see :func:`lift`.
+        inside: of each frame how many people's pelves lie in the image, seen or hidden.
+        lifted: of each frame what the lifter makes of it, see :func:`lift`.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Crowd:
     people: list
     seen: list
     looks: list
+    inside: list
     lifted: list = field(default_factory=list)
 
 
@@ -174,7 +176,7 @@ def make(kind, people, seed, mocap, rate=15.0, seconds=20.0):
         joints = _replaced(joints, people, camera)
     visible = _visible(joints, camera, boards)
     crowd = Crowd(f'{kind}, {people} people', camera, rotation[:, 2], rate,
-                  *_observed(joints, visible, camera, rate, rng), [])
+                  *_observed(joints, visible, camera, rate, rng), [], _inside(joints, camera))
     _dress(crowd, len(joints), visible, np.random.default_rng([seed, people, 3]))
     return crowd
 
@@ -242,6 +244,15 @@ def _visible(joints, camera, boards):
     return inside
 
 
+def _inside(joints, camera):
+    """Of each frame how many of the people (P, F, 17, 3) have their pelvis in the image."""
+    pelvis = joints[:, :, PELVIS]
+    with np.errstate(invalid='ignore'):
+        at = camera.project(pelvis)
+        there = ((at > 0) & (at < [camera.width, camera.height])).all(-1) & (pelvis[..., 2] > 0.3)
+    return there.sum(0).tolist()
+
+
 def _from_segments(p, a, b):
     """Distances of points (F, J, 2) from segments (F, B, 2): (F, J, B)."""
     line = (b - a)[:, None]
@@ -268,7 +279,7 @@ def _observed(joints, visible, camera, rate, rng):
     people, seen, ghost = [], [], None
     for f in range(frames):
         there = np.flatnonzero(visible[:, f].sum(-1) >= 5)
-        people.append((there, joints[there, f], visible[there, f]))
+        people.append((there, joints[there, f], (visible & ~own)[there, f]))
         rows = []
         for i in np.flatnonzero(found[:, f]):
             scale = size[i, f] / SIZE

@@ -13,11 +13,11 @@ from ..tracking.association import box_iou, match
 from .sequences import size_of
 
 #: kind of scene, people, seeds: none of them was looked at, or had a number chosen by it, before
-#: (those that were: 101 to 106)
-SCENES = (('apart', 4, (11,)), ('crossing', 2, (11, 12)), ('crossing', 3, (11, 12)),
-          ('crossing', 4, (11, 12)), ('crossing', 6, (11,)), ('hidden', 3, (11, 12)),
-          ('hidden', 5, (11,)), ('leaving', 3, (11, 12)), ('leaving', 5, (11,)),
-          ('strangers', 3, (11, 12)), ('strangers', 5, (11,)))
+#: (those that were: 1, 2, 11, 12, 101 to 106)
+SCENES = (('apart', 4, (21,)), ('crossing', 2, (21, 22)), ('crossing', 3, (21, 22)),
+          ('crossing', 4, (21, 22)), ('crossing', 6, (21,)), ('hidden', 3, (21, 22)),
+          ('hidden', 5, (21,)), ('leaving', 3, (21, 22)), ('leaving', 5, (21,)),
+          ('strangers', 3, (21, 22)), ('strangers', 5, (21,)))
 #: s, who is out of sight for longer is somebody new by the second way to count who comes back
 AWAY = 2.0
 
@@ -72,15 +72,20 @@ def counted(who, true, visible, names, found):
     return who[counts], [names[i] for i in left], alike[counts][:, left]
 
 
-def figures(frames):
+def figures(frames, hidden=0):
     """IDF1, HOTA and more by trackeval.
 
     Args:
         frames: of each image: truth's numbers (P,), the tracker's names (N,), and how alike
             they are (P, N), 0..1.
+        hidden: how many people, summed over images, are in the image and asked for nowhere.
 
     Returns:
-        dict of hota, assa, deta, idf1, mota in percent, switches, ids, people.
+        dict of hota, assa, deta, idf1, mota in percent, switches, ids, people; and of what idf1
+        lacks to 100 the points for people in sight who were not given out (missed), for people
+        given out where nobody was asked for (extra), and the rest, for names that are not the
+        one the person bears for the longest time (names); and idf1 if those hidden were asked
+        for, too, and nobody was given out for them (all).
     """
     with contextlib.redirect_stdout(io.StringIO()):     # it tells of data sets it has not
         from trackeval.metrics import CLEAR, HOTA, Identity
@@ -97,7 +102,12 @@ def figures(frames):
         hota = HOTA().eval_sequence(data)
         identity = Identity(quiet).eval_sequence(data)
         clear = CLEAR(quiet).eval_sequence(data)
-    return {'idf1': 100 * float(identity['IDF1']), 'hota': 100 * float(np.mean(hota['HOTA'])),
+    idf1 = 100 * float(identity['IDF1'])
+    whole = 2 * identity['IDTP'] + identity['IDFP'] + identity['IDFN']
+    missed, extra = (100 * float(clear[n] / max(whole, 1)) for n in ('CLR_FN', 'CLR_FP'))
+    return {'idf1': idf1, 'all': 100 * float(2 * identity['IDTP'] / max(whole + hidden, 1)),
+            'missed': missed, 'extra': extra, 'names': 100 - idf1 - missed - extra,
+            'hota': 100 * float(np.mean(hota['HOTA'])),
             'assa': 100 * float(np.mean(hota['AssA'])),
             'deta': 100 * float(np.mean(hota['DetA'])), 'mota': 100 * float(clear['MOTA']),
             'switches': int(clear['IDSW']), 'ids': len(names), 'people': len(numbers)}
@@ -168,11 +178,12 @@ def join(parts):
 
 def show(rows):
     """The table as text."""
-    columns = ('idf1', 'hota', 'assa', 'deta', 'mota', 'switches', 'ids', 'people', 'merged', 'ms')
-    lines = [' ' * 46 + ''.join(f'{c:>10}' for c in columns)]
+    columns = ('idf1', 'all', 'missed', 'extra', 'names', 'hota', 'assa', 'deta', 'mota',
+               'switches', 'ids', 'people', 'merged', 'ms')
+    lines = [' ' * 46 + ''.join(f'{c:>9}' for c in columns)]
     for scene, tracker, row in rows:
         lines.append(f'{scene:<22}{tracker:<24}' + ''.join(
-            f'{row[c]:>10.1f}' if isinstance(row.get(c), float) else f'{row.get(c, "-"):>10}'
+            f'{row[c]:>9.1f}' if isinstance(row.get(c), float) else f'{row.get(c, "-"):>9}'
             for c in columns))
     return '\n'.join(lines)
 
@@ -216,21 +227,23 @@ def _scenes(args):
             crowds.lift(crowd, lifter)
             for name, tracker in trackers().items():
                 frames, spent = follow(tracker, crowd)
-                done.setdefault((kind, people, name), []).append((frames, spent))
+                hidden = sum(max(n - len(f[0]), 0)
+                             for n, f in zip(crowd.inside, frames, strict=True))
+                done.setdefault((kind, people, name), []).append((frames, hidden, spent))
                 if kind == 'leaving':
                     done.setdefault((f'new after {AWAY:g} s', people, name), []).append(
-                        (renumbered(frames, crowd.rate), spent))
-    rows = []
-    for (kind, people, name), parts in done.items():
+                        (renumbered(frames, crowd.rate), hidden, spent))
+
+    def row(parts):
         frames = join([p[0] for p in parts])
-        rows.append((f'{kind}, {people}', name, figures(frames) | {
-            'merged': merged(frames), 'ms': 1e3 * parts[0][1]}))
+        return figures(frames, sum(p[1] for p in parts)) | {'merged': merged(frames)}
+    rows = [(f'{kind}, {people}', name, row(parts) | {'ms': 1e3 * parts[0][2]})
+            for (kind, people, name), parts in done.items()]
     for kind in dict.fromkeys(k for k, _, _ in done):
         for name in trackers():
-            every = [f for (k, _, n), parts in done.items() if (k, n) == (kind, name)
-                     for f, _ in parts]
-            every = join(every)
-            rows.append((f'{kind}, all', name, figures(every) | {'merged': merged(every)}))
+            rows.append((f'{kind}, all', name, row([
+                part for (k, _, n), parts in done.items() if (k, n) == (kind, name)
+                for part in parts])))
     return rows
 
 
