@@ -71,18 +71,18 @@ class Verdict:
 
 
 class _Sum:
-    """Weighted sums of one person before one camera."""
+    """Weighted sums of one person before one camera: what :func:`_differences` gives."""
 
     def __init__(self):
-        self.weight, self.stamp, self.values = 0.0, None, None
+        self.weight, self.stamp, self.values, self.cameras = 0.0, None, None, None
 
-    def add(self, values, stamp, options):
+    def add(self, cameras, values, stamp, options):
         step = options.renewed if self.stamp is None else stamp - self.stamp
         fade = np.exp(-max(step, 0.0) / options.memory)
         share = min(step, options.renewed) / options.renewed
-        if self.values is None or set(values) != set(self.values):
-            self.weight, self.values = 0.0, {k: 0.0 for k in values}
-        self.values = {k: fade * self.values[k] + share * v for k, v in values.items()}
+        if cameras != self.cameras:
+            self.cameras, self.weight, self.values = cameras, 0.0, 0.0
+        self.values = fade * self.values + share * values
         self.weight, self.stamp = fade * self.weight + share, stamp
 
 
@@ -107,14 +107,19 @@ class Agreement:
             self.reset()
         passed = 0.0 if self._last is None else min(stamp - self._last, o.renewed)
         self._last, seen = stamp, set()
+        shared = {}     # number of cameras -> what they share
         for name, members in groups:
-            means = _means(members)
-            if len(means) < 2:
-                continue
-            for camera in means:
-                values = _against(means, camera)
-                self._sums.setdefault(camera, {}).setdefault(name, _Sum()).add(values, stamp, o)
-                seen.add(camera)
+            members, common = _shared(members)
+            if len(members) > 1:
+                shared.setdefault(len(members), []).append((name, members, common))
+        for people in shared.values():
+            values = _differences(*_means([m for _, m, _ in people], [c for _, _, c in people]))
+            for (name, members, _), rows in zip(people, values):
+                cameras = tuple([s.camera for s, _ in members])
+                for camera, row in zip(cameras, rows):
+                    self._sums.setdefault(camera, {}).setdefault(name, _Sum()).add(
+                        cameras, row, stamp, o)
+                seen.update(cameras)
         for camera in seen:
             self._seconds[camera] = self._seconds.get(camera, 0.0) + passed
         for people in self._sums.values():
@@ -130,15 +135,13 @@ class Agreement:
             total, pulled, others = np.zeros((3, 3)), np.zeros(3), set()
             for person in people.values():
                 w, v = person.weight, person.values
+                loads = v[12:].reshape(-1, 3)
                 # values are sums over the weight: own / w is a mean, once more / w its average
-                spread = v['own'] / w ** 2 + 2 * o.bias ** 2 * np.eye(3)
-                for key, loading in v.items():
-                    if key.startswith('scale '):
-                        spread = spread + np.outer(loading, loading) / w ** 2
-                        others.add(key[6:])
-                known = np.linalg.inv(spread)
+                spread = (v[3:12].reshape(3, 3) + loads.T @ loads) / w ** 2
+                known = np.linalg.inv(spread + 2 * o.bias ** 2 * np.eye(3))
+                others.update(person.cameras)
                 total += known
-                pulled += known @ v['gap'] / w
+                pulled += known @ v[:3] / w
             if not people:
                 continue
             surprise = float(pulled @ np.linalg.solve(total, pulled))
@@ -152,41 +155,66 @@ class Agreement:
         return sorted(out, key=lambda v: -v.surprise)
 
 
-def _means(members):
-    """Of each camera the mean of a person's joints, the same joints for all: camera -> _mean.
+def _shared(members):
+    """Of the members (sight, row) of a person those that can be compared, in the order of their
+    cameras' names; (17,) bool, the joints that all of these see.
 
     The middle of what one camera sees is elsewhere than that of what another sees, be both right:
     a camera that sees little of the person is left out, for the sake of the others.
     """
     seen = [(_SEEN[s.people[i].source], s, i) for s, i in members if s.parts.scale[i] > 0]
-    seen.sort(key=lambda one: -one[0].sum())
+    seen.sort(key=lambda one: -np.count_nonzero(one[0]))
     while len(seen) > 1:
         common = np.logical_and.reduce([good for good, _, _ in seen])
-        if common.sum() >= _FEWEST:
-            return {s.camera: _mean(s, i, common) for _, s, i in seen}
+        if np.count_nonzero(common) >= _FEWEST:
+            return sorted(((s, i) for _, s, i in seen), key=lambda m: m[0].camera), common
         seen.pop()
-    return {}
+    return [], None
 
 
-def _mean(sight, row, good):
-    """Mean of joints: point (3,), loading of its scale (3,), own covariance (3, 3)."""
-    return (sight.joints[row][good].mean(0),
-            np.sqrt(sight.parts.scale[row]) * sight.parts.ray[row][good].mean(0),
-            sight.parts.own[row][good].mean(0) / _INDEPENDENT)
+def _means(people, common):
+    """Means of people's joints.
+
+    Args:
+        people: list of N times C members (sight, row). common: list of N (17,) bool.
+
+    Returns:
+        (N, C, 3) m; loading of each camera's scale (N, C, 3); own covariance (N, C, 3, 3).
+    """
+    n, c = len(people), len(people[0])
+    joints, ray, own, scale = (np.array([[pick(s, i) for s, i in members] for members in people])
+                               for pick in (lambda s, i: s.joints[i],
+                                            lambda s, i: s.parts.ray[i],
+                                            lambda s, i: s.parts.own[i],
+                                            lambda s, i: s.parts.scale[i]))
+    share = np.array(common, float)[:, None, None]
+    share /= share.sum(-1, keepdims=True)
+    return ((share @ joints)[..., 0, :],
+            np.sqrt(scale)[..., None] * (share @ ray)[..., 0, :],
+            (share @ own.reshape(n, c, -1, 9)).reshape(n, c, 3, 3) / _INDEPENDENT)
 
 
-def _against(means, camera):
-    """The difference of one camera's mean to that which the others make: its parts."""
-    bound = np.sqrt(len(means))  # covariance intersection of the scales
-    point, load, own = means[camera]
-    rest = {k: m for k, m in means.items() if k != camera}
-    weights = {k: np.linalg.inv(n + np.outer(bound * d, bound * d)) for k, (_, d, n)
-               in rest.items()}
-    spread = np.linalg.inv(sum(weights.values()))
-    out = {'gap': point, 'own': own, f'scale {camera}': bound * load}
-    for k, (x, d, n) in rest.items():
-        gain = spread @ weights[k]
-        out['gap'] = out['gap'] - gain @ x
-        out['own'] = out['own'] + gain @ n @ gain.T
-        out[f'scale {k}'] = -bound * gain @ d
+def _differences(point, load, own):
+    """The difference of each camera's mean to that which the others make: its parts.
+
+    Args:
+        point, load, own: as :func:`_means` gives them.
+
+    Returns:
+        (N, C, 12 + 3 C): of each camera the gap, its own covariance, and the loading of every
+        camera's scale in it.
+    """
+    n, c = point.shape[:2]
+    load = np.sqrt(c) * load    # covariance intersection of the scales
+    weight = np.linalg.inv(own + load[..., :, None] * load[..., None, :])
+    others = (1.0 - np.eye(c))[..., None, None]                       # (C, C, 1, 1)
+    rest = others * weight[:, None]                                   # (N, C, C, 3, 3)
+    gain = np.linalg.inv(rest.sum(2))[:, :, None] @ rest
+    out = np.empty((n, c, 12 + 3 * c))
+    out[..., :3] = point - (gain @ point[:, None, :, :, None])[..., 0].sum(2)
+    out[..., 3:12] = (own + (gain @ own[:, None] @ gain.swapaxes(-1, -2)).sum(2)).reshape(n, c, 9)
+    loads = -(gain @ load[:, None, :, :, None])[..., 0]
+    each = np.arange(c)
+    loads[:, each, each] = load
+    out[..., 12:] = loads.reshape(n, c, 3 * c)
     return out
