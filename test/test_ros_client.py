@@ -108,3 +108,17 @@ def test_own_frame_at_the_stamp_of_the_image(graph, rng, monkeypatch):
     sender.send(-30.0)
     graph.spin_until(lambda: len(got) == 2)
     assert listener.newest().seen == stamp
+
+
+def test_messages_that_are_not_laid_out_as_usual_are_read_too(graph, rng):
+    got, sender = [], Sender(graph, rng)
+    sender.person.id = 'anna-maria'
+    listener = SkeletonListener(graph.node, '/people', max_age=60.0, callback=got.append)
+    graph.spin_until(lambda: sender.out.get_subscription_count())
+    sender.send(1.0)
+    graph.spin_until(lambda: got)
+    seen = listener.newest().people[0]
+    assert seen.id == 'anna-maria' and isinstance(got[0], SkeletonArray)
+    np.testing.assert_allclose(seen.joints, sender.person.joints)
+    assert listener.newest().people[0] is seen       # read once
+    listener.close()

@@ -6,12 +6,13 @@ See docs/arm.md for the ten lines that use it.
 from collections import deque
 from dataclasses import dataclass
 
+from rclpy.serialization import deserialize_message
+
 from ..msg import SkeletonArray
 from ..person import Person
 from ..prediction import moved_on
-from ..rigid import moved
-from . import qos
-from .conversions import nanoseconds, to_person
+from ..rigid import moved_all
+from . import qos, wire
 from .frames import Frames, NotThere
 
 
@@ -52,14 +53,17 @@ class SkeletonListener:
         self._topic, self._known = node.resolve_topic_name(topic), (None, None)
         if frame:
             self._frames.listen()
-        self._subscription = qos.subscription(node, SkeletonArray, topic, self._take, qos.NEWEST)
+        # bytes: most messages are never looked at, and those that are, as arrays
+        self._subscription = qos.subscription(node, SkeletonArray, topic, self._take, qos.NEWEST,
+                                              raw=True)
 
-    def _take(self, msg):
-        if self._kept and nanoseconds(msg.header.stamp) < nanoseconds(self._kept[-1].header.stamp):
+    def _take(self, data):
+        seen = wire.stamp_of(data)
+        if self._kept and seen < self._kept[-1][0]:
             self._kept.clear()  # a looped bag, or a publisher that was started again
-        self._kept.append(msg)
+        self._kept.append((seen, data))
         if self._callback is not None:
-            self._callback(msg)
+            self._callback(deserialize_message(data, SkeletonArray))
 
     def newest(self):
         """The newest :class:`People`, at the time of their image.
@@ -95,8 +99,7 @@ class SkeletonListener:
             self.reason = f'nothing has come on {self._topic}'
             return None
         now, problem = self._now(), ''
-        for msg in reversed(self._kept):
-            seen = nanoseconds(msg.header.stamp)
+        for seen, data in reversed(self._kept):
             age = 1e-9 * (max(now, when or now) - seen)
             if not -self.max_age <= 1e-9 * (now - seen) <= age <= self.max_age:
                 problem = problem or (f'the newest people on {self._topic} are {age:.2f} s old'
@@ -104,7 +107,7 @@ class SkeletonListener:
                                       f'{1e-9 * (seen - now):.2f} s ahead of this node\'s clock')
                 break
             try:
-                people, frame = self._people(msg, seen)
+                people, frame = self._people(data, seen)
             except NotThere as error:  # an older one may do: its transform is there
                 problem = problem or str(error)
                 continue
@@ -115,12 +118,13 @@ class SkeletonListener:
         self.reason = problem
         return None
 
-    def _people(self, msg, seen):
-        if self._known[0] is msg:
+    def _people(self, data, seen):
+        if self._known[0] is data:
             return self._known[1]
-        frame, people = msg.header.frame_id, [to_person(s) for s in msg.skeletons]
+        header, people = wire.read(data)
+        frame = header.frame_id
         if self._frame and frame != self._frame:
-            motion = self._frames.lookup(self._frame, frame, seen)
-            people, frame = [moved(p, *motion) for p in people], self._frame
-        self._known = msg, (people, frame)
+            people = moved_all(people, *self._frames.lookup(self._frame, frame, seen))
+            frame = self._frame
+        self._known = data, (people, frame)
         return people, frame
