@@ -17,6 +17,7 @@ from ..network import weights
 from ..network.crops import normalise
 from ..network.decode import decode
 from ..network.model import NUM_JOINTS
+from ..network.predict import bowl, predict
 from ..skeleton import INDEX, LIMBS
 from ..training import photos
 from ..training.augment import Augment, crop_truth, make_crop
@@ -35,11 +36,14 @@ def add_arguments(parser):
     parser.add_argument('--against', nargs='*', default=[], metavar='FILE',
                         help='as many as --weights: the same training with something else; prints '
                         'how the error of each person differs after the last stage')
+    parser.add_argument('--product', type=float, nargs=3, metavar=('POWER', 'WIDTH', 'FLOOR'),
+                        help='also read the last map of each network times the prediction of '
+                        'the other joints, which needs no training')
     parser.add_argument('--chain', action='store_true', help='of rendered people also the error '
                         'in space of the lifter that the pipeline uses')
     parser.add_argument('--picture', help='write belief maps before and after fusion here')
     parser.add_argument('--joint', default='left_wrist', help='of the picture')
-    parser.add_argument('--json', help='write the figures here too')
+    parser.add_argument('--json', help='write the figures here too, and those of each person')
 
 
 def crops_of(people, size):
@@ -76,13 +80,15 @@ def measure(model, people, batch=16, progress=iter):
     images, cameras, truth, joints, stature = crops_of(people, model.config.size)
     torso = np.linalg.norm(truth[:, INDEX['left_shoulder']] - truth[:, INDEX['right_hip']], axis=1)
     error, space = [], []
+    solid = np.isfinite(joints).all((1, 2)) & np.isfinite(stature)
     for i in progress(range(0, len(people), batch)):
         part = slice(i, i + batch)
         maps = model(images[part], cameras[part])
         for t, logits in enumerate(maps.logits):
             belief = torch.sigmoid(logits[:, :NUM_JOINTS])
             xy = decode(belief)[0].numpy()
-            pose = model.lift(belief, cameras[part])[0].numpy() * stature[part, None, None]
+            pose = (model.lift(belief, cameras[part])[0].numpy() * stature[part, None, None]
+                    if solid[part].any() else np.nan * joints[part])
             wrong = (pose - pose[:, :1]) - (joints[part] - joints[part][:, :1])
             if i == 0:
                 error.append([])
@@ -113,11 +119,30 @@ def difference(ours, theirs):
     return f'{off.mean():+.2f} ± {off.std(ddof=1) / np.sqrt(len(off)):.2f}'
 
 
-def chain(path, folder, limit=None):
+def read_product(model, power, wide, floor):
+    """Read the last maps of a network from their product with what the pose predicts.
+
+    Args:
+        model: BeliefNet, changed in place; power, wide, floor: as of ``Config.fuse`` 'product'.
+    """
+    heads = model.heads
+
+    def both(f4, wide8, wide16, rays=None):
+        maps = heads(f4, wide8, wide16, rays)
+        joint, rest = maps.logits[-1].split((NUM_JOINTS, 1), 1)
+        _, place, spread, _ = predict(model.lift, torch.sigmoid(joint), rays)
+        drawn = torch.exp(-bowl(place, wide * spread, *joint.shape[2:]))
+        last = torch.cat((joint + power * torch.log(drawn + floor), rest), 1)
+        return maps._replace(logits=[*maps.logits[:-1], last])
+    model.heads = both
+    return model
+
+
+def chain(model, folder, limit=None):
     """Errors in space of what the pipeline makes of rendered people, their boxes being given.
 
     Args:
-        path: weights file, None the shipped one; folder: of rendered people; limit: people.
+        model: BeliefNet; folder: of rendered people; limit: people.
 
     Returns:
         (N,) mm root-relative, gravity known; the same with the true stature given.
@@ -127,7 +152,8 @@ def chain(path, folder, limit=None):
     from .chain import boxes_given, lift_all, pictures
     shots = pictures(folder, limit)
     lifter = Lifter.from_pretrained()
-    found = boxes_given(Estimator.from_pretrained(path, backend='torch'), shots)
+    with torch.no_grad():
+        found = boxes_given(Estimator(model, backend='torch'), shots)
     truth = np.stack([p.joints for p in shots])
     out = []
     for stature in (False, True):
@@ -158,8 +184,8 @@ def picture(model, people, path, joint='left_wrist', count=4):
     """One joint's maps where fusion after stage 1 helped most, and where it hurt most.
 
     Columns: crop with the truth, belief b_1, what the lifted pose says p_1, fused f_1, what is
-    read after the last stage. Rows: the ``count`` - 1 people whose joint came nearest to its
-    truth by fusion, and the one whose joint went away furthest.
+    read after the last stage. Rows: the ``count`` - 1 people whose joint fusion brought furthest
+    to within 12 px of its truth, and the one whose joint it took away furthest.
     """
     import cv2
     images, cameras, truth, *_ = crops_of(people, model.config.size)
@@ -173,11 +199,11 @@ def picture(model, people, path, joint='left_wrist', count=4):
                                                    last)], 1).numpy()
         error = [np.linalg.norm(decode(m)[0][:, index].numpy() - truth[i:i + 16, index], axis=1)
                  for m in (before, maps.fused[0])]
-        rows += [(b - f, i + k, shown[k]) for k, (b, f) in enumerate(zip(*error))
+        rows += [(b - f, f, i + k, shown[k]) for k, (b, f) in enumerate(zip(*error))
                  if np.isfinite(b - f)]
     rows.sort(key=lambda r: -r[0])
     drawn = []
-    for _, k, tiles in rows[:count - 1] + rows[-1:]:
+    for *_, k, tiles in [r for r in rows if r[1] < 12][:count - 1] + rows[-1:]:
         crop = ((images[k].permute(1, 2, 0).numpy()[..., ::-1] + 1) * 127.5).astype(np.uint8)
         crop = np.ascontiguousarray(crop)
         at = tuple(int(round(v)) for v in truth[k, index])
@@ -204,29 +230,37 @@ def run(args):
     if made:
         sets['rendered'] = made
     results, each = {}, {}
-    for path in [*args.weights, *args.against] or [None]:
+    stem = lambda path: Path(path).stem if path else 'shipped'  # noqa: E731
+    pairs = [(stem(a), stem(b)) for a, b in zip(args.weights, args.against)]
+    todo = [(stem(path), path, False) for path in [*args.weights, *args.against] or [None]]
+    if args.product:
+        pairs += [(f'{name}, product', name) for name, *_ in todo]
+        todo += [(f'{name}, product', path, True) for name, path, _ in todo]
+    for name, path, product in todo:
         model, _ = weights.load(path)
-        name = Path(path).stem if path else 'shipped'
+        if product:
+            read_product(model, *args.product)
         results[name], each[name] = {}, {}
         for what, people in sets.items():
             results[name][what], each[name][what] = measure(
                 model, people, progress=lambda it, n=name: tqdm(it, desc=n, leave=False))
         if made and args.chain:
             for what, mm in zip(('chain', 'chain, stature given'),
-                                chain(path, args.rendered, args.limit)):
+                                chain(model, args.rendered, args.limit)):
                 results[name][what] = {'mm': [float(np.nanmean(mm))]}
                 each[name][what] = {'mm': mm}
-        if args.picture and model.config.lift and path not in args.against:
+        if args.picture and model.config.lift and path not in args.against and not product:
             picture(model, made or sets['athletes'], args.picture, args.joint)
     sys.stdout.write(', '.join(f'{len(v)} {k}' for k, v in sets.items())
                      + ' kept out of training\n\n' + table(results) + '\n')
-    for ours, theirs in zip(args.weights, args.against):
-        ours, theirs = Path(ours).stem, Path(theirs).stem
+    for ours, theirs in pairs:
         for what, mine in each[ours].items():
             for unit, values in mine.items():
                 if np.isfinite(values).any():
                     sys.stdout.write(f'{ours} - {theirs}, {what}: '
                                      f'{difference(values, each[theirs][what][unit])} {unit}\n')
     if args.json:
-        Path(args.json).write_text(json.dumps(results, indent=1) + '\n')
+        people = {name: {what: {unit: np.round(v, 3).tolist() for unit, v in mine.items()}
+                         for what, mine in whole.items()} for name, whole in each.items()}
+        Path(args.json).write_text(json.dumps({'mean': results, 'people': people}) + '\n')
     return 0

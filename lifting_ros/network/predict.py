@@ -1,7 +1,6 @@
 """What the lifted pose says of each joint beyond what the joint's own belief map has said."""
 
 import torch
-import torch.nn.functional as F
 
 from .lift import SIGMA, rays_of, soft_peaks
 
@@ -52,9 +51,11 @@ def cavity(joints, covariance, rays, own):
     Returns:
         q (N, 17, 2), covariance (N, 17, 2, 2), axes (N, 17, 2, 3): unit, across the ray.
     """
-    side = F.normalize(torch.stack((-rays[..., 1], rays[..., 0], 0 * rays[..., 0]), -1),
-                       dim=2)
-    axes = torch.stack((side, torch.linalg.cross(rays, side)), 2)
+    x, y, z = rays.unbind(2)
+    level = torch.sqrt(x * x + y * y + 1e-12)
+    side = torch.stack((-y, x, 0 * x), 2) / level[..., None]
+    up = torch.stack((-x * z, -y * z, level * level), 2) / level[..., None]
+    axes = torch.stack((side, up), 2)
     q, spread = (axes @ joints[..., None])[..., 0], axes @ covariance @ axes.transpose(2, 3)
     eye = torch.eye(2, device=spread.device, dtype=spread.dtype)
     m = eye - own[..., None, None] * spread      # own Q is below one, but for rounding
