@@ -18,7 +18,7 @@ from std_msgs.msg import Header
 import rep155_source
 from test_ros_pose_node import Bench
 from lifting_ros.human_model import ANGLES, LINK_OF_JOINT
-from lifting_ros.ros import hri
+from lifting_ros.ros import hri, wire
 from lifting_ros.ros.conversions import to_array
 from lifting_ros.ros.hri import SKELETON2D
 from lifting_ros.skeleton import INDEX, JOINTS
@@ -350,3 +350,61 @@ def test_a_person_that_cannot_be_crops_nothing_and_breaks_nothing(world):
     assert not world.node.open['/humans/bodies/bert2/cropped'].sent
     assert not world.node.open['/humans/bodies/carl3/joint_states'].sent
     assert world.node.open['/humans/bodies/anna1/joint_states'].sent
+
+
+def leaves(thing):
+    """What a message says, as a flat list."""
+    if hasattr(thing, 'get_fields_and_field_types'):
+        return [x for f in thing.get_fields_and_field_types() for x in leaves(getattr(thing, f))]
+    if isinstance(thing, SimpleNamespace):
+        return leaves(vars(thing))
+    if isinstance(thing, dict):
+        return [x for k in sorted(thing) for x in (k, *leaves(thing[k]))]
+    if not isinstance(thing, str) and hasattr(thing, '__iter__'):
+        return [x for one in thing for x in leaves(one)]
+    return [thing]
+
+
+def near(thing):
+    return [pytest.approx(x, abs=1e-9) if isinstance(x, float) else x for x in leaves(thing)]
+
+
+def test_everybody_is_told_his_own_in_whatever_order_they_come(world, rng):
+    """More orders and conditions than are remembered, each against the person alone."""
+    found, image = rep155_source.people(0)
+    for p in found:
+        p.velocity = rng.normal(size=(17, 3))
+    alone = SimpleNamespace(node=FakeNode())
+    alone.bodies = hri.Bodies(alone.node, MESSAGES, clock=lambda: 0.0)
+    for n in range(25):
+        who = [copy.deepcopy(found[i]) for i in rng.permutation(3)[:rng.integers(1, 4)]]
+        for p in who:
+            p.joints = p.joints + 0.1 * rng.normal(size=3)
+            p.keypoints = p.keypoints + rng.normal(size=p.keypoints.shape)
+            if rng.random() < 0.2:
+                p.velocity = np.full((17, 3), np.nan)
+            if rng.random() < 0.2:
+                p.box = np.full(4, np.nan)
+            if rng.random() < 0.2:
+                p.joints = np.full((17, 3), np.nan)
+        header = Header(frame_id='eye')
+        header.stamp.sec = n
+        for publisher in (*world.node.open.values(), *alone.node.open.values()):
+            publisher.sent.clear()
+        world.frames.clear()
+        states = wire.States(who) if n % 2 else None
+        world.bodies.publish(header, who, image, states=states)
+        assert world.node.open['/humans/bodies/tracked'].sent[-1].ids == [p.id for p in who]
+        mine = {t.child_frame_id: t for m in world.frames for t in m.transforms}
+        theirs = {}
+        for p in who:
+            alone.bodies.publish(header, [p], image)
+            for m in alone.node.open['/tf'].sent[-1:]:
+                theirs.update({t.child_frame_id: t for t in m.transforms})
+        assert leaves(mine) == near(theirs)
+        for p in who:
+            for topic in ('roi', 'skeleton2d', 'joint_states', 'residual', 'position',
+                          'velocity'):
+                path = f'/humans/bodies/{p.id}/{topic}'
+                got, want = world.node.open[path].sent, alone.node.open[path].sent
+                assert len(got) == len(want) and leaves(got) == near(want), (n, path)

@@ -121,7 +121,8 @@ class Bodies:
             size: (width, height) px of the image; None: that of ``image``.
             skeletons: the SkeletonArray of the same people, which has their twists; or None.
             body_frames: broadcast ``body_<id>`` too; False where the node does so already.
-            image_header: of the image, where positions are in another frame than it; or None.
+            image_header: of the image, where positions are in another frame than it, with the
+                same stamp; or None.
             twists: (N, 6) m/s and rad/s of the people, instead of ``skeletons``; or None.
             states: :class:`~lifting_ros.ros.wire.States` of the people, where they are there
                 already.
