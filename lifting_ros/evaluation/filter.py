@@ -177,16 +177,19 @@ def reaches(mocap, lifter, rng, count=6):
     return rows
 
 
-def clips_nees(mocap, lifter, rng, longest=4.0, bodies=False):
-    """NEES of joints and velocities on every held-out clip, with the errors the network makes:
-    raw, filtered, of velocities, raw along the ray and across it.
+def clips_nees(mocap, lifter, rng, longest=4.0, bodies=False, others=0):
+    """NEES of joints and velocities on every held-out clip (or on so many ``others``), with the
+    errors the network makes: raw, filtered, of velocities, raw along the ray and across it.
 
     Args:
         bodies: give each clip another body, as those of other capture systems and annotators.
     """
     from .sequences import Clip, clips, lift, other_body, shoot
     rows = []
-    for clip in clips(mocap):
+    chosen = clips(mocap, held_out=not others)
+    if others:
+        chosen = [chosen[i] for i in rng.permutation(len(chosen))[:others]]
+    for clip in chosen:
         short = Clip(clip.name, clip.kind, clip.joints[:int(longest * clip.rate)], clip.rate)
         if bodies:
             short = other_body(short, rng)
@@ -200,6 +203,18 @@ def clips_nees(mocap, lifter, rng, longest=4.0, bodies=False):
                          nees((out['velocity'] - speed)[5:], out['velocity_covariance'][5:]),
                          *by_ray(shot.joints, joints, covariance)))
     return np.array(rows)
+
+
+def pictures_nees(folder, pipeline):
+    """NEES of single rendered pictures (``lifting-ros render crops --held-out``), the person's
+    box given: all of 3, along the ray of 1, across it of 2.
+    """
+    from .chain import boxes_given, lift_all, pictures
+    shots = pictures(folder)
+    found = lift_all(pipeline.lifter, shots, boxes_given(pipeline.estimator, shots))
+    truth = np.array([p.joints for p in shots])
+    return (nees(found.joints - truth, found.covariance),
+            *by_ray(truth, found.joints, found.covariance))
 
 
 def cost(people=4, images=300):
@@ -228,6 +243,10 @@ def add_arguments(parser):
                         'rendered films of one person, through the whole pipeline (%(default)s)')
     parser.add_argument('--make-film', nargs=2, metavar=('KIND', 'FOLDER'), help='render a film: '
                         'still, or the name of a captured clip (needs requirements/render.txt)')
+    parser.add_argument('--others', type=int, default=0, metavar='N', help='N clips of the '
+                        'subjects of the fits, too: many people, of many statures')
+    parser.add_argument('--rendered', help='folder of "lifting-ros render crops --held-out": '
+                        'single pictures, too')
     parser.add_argument('--keypoint-errors', metavar='FOLDER', help='of "lifting-ros render '
                         'crops": print what sequences.py makes keypoint errors of, nothing else')
     parser.add_argument('--seed', type=int, default=0)
@@ -269,6 +288,10 @@ def run(args):
         noise = 1e3 * white(joints - truth)
         print('  new in each image, mm: ' + ', '.join(
             f'{n} {v:.0f}' for n, v in zip(JOINTS, noise, strict=True)))
+    if args.rendered:
+        out['pictures'] = pictures_nees(args.rendered, pipeline)
+        print('NEES of single pictures: {:.2f}; along the ray {:.2f} of 1, across {:.2f} of 2'
+              .format(*out['pictures']))
     if not args.quick:
         lifter, rng = Lifter.from_pretrained(), np.random.default_rng(args.seed)
         out['reaches'] = reaches(args.mocap, lifter, rng)
@@ -276,12 +299,14 @@ def run(args):
             print('reach {clip}: {speed:.1f} m/s, late by {filtered_ms:.0f} ms, raw {raw_ms:.0f} '
                   'ms'.format(**row))
         names = ('raw', 'filtered', 'velocity', 'raw_along', 'raw_across')
-        for which, bodies in (('as captured', False), ('of other bodies', True)):
-            rng = np.random.default_rng([args.seed, bodies])
-            table = clips_nees(args.mocap, lifter, rng, bodies=bodies)
+        for which, bodies, others in (
+                ('held-out clips as captured', False, 0), ('held-out clips of other bodies', True,
+                0), ('clips of other subjects', True, args.others))[:3 if args.others else 2]:
+            rng = np.random.default_rng([args.seed, bodies, others])
+            table = clips_nees(args.mocap, lifter, rng, bodies=bodies, others=others)
             row = dict(zip(names, map(float, table.mean(0)), strict=True), clips=len(table))
             out.setdefault('nees', {})[which] = row
-            print('NEES of {clips} held-out clips {which}: raw {raw:.2f}, filtered {filtered:.2f} '
+            print('NEES of {clips} {which}: raw {raw:.2f}, filtered {filtered:.2f} '
                   '({ratio:.3f} of it), velocity {velocity:.2f}; raw along the ray '
                   '{raw_along:.2f} of 1, across {raw_across:.2f} of 2'.format(
                       **row, which=which, ratio=row['filtered'] / row['raw']))
