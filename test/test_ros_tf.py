@@ -375,6 +375,7 @@ class Sent:
 
 @pytest.mark.parametrize('joints', [False, True])
 def test_frames_are_those_of_each_person_whoever_else_is_there(rng, monkeypatch, joints):
+    monkeypatch.setattr(compat, 'tf2_ros', None)
     monkeypatch.setattr(compat, 'TFMessage', SimpleNamespace)
     node = Sent()
     transforms = Transforms(node)

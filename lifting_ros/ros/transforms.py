@@ -10,7 +10,6 @@ from ..skeleton import JOINTS, PELVIS
 from . import compat
 from .template import Patched
 
-_DEPTH = 100    # of /tf, as tf2_ros has it
 _KEPT = 8
 _SAME = np.cos(np.radians(2.0))     # directions of gravity nearer than this are one
 
@@ -33,12 +32,15 @@ class Transforms:
                 axes.
 
         Returns:
-            False where it cannot be done: tf2_msgs is not installed.
+            False where it cannot be done: neither tf2_ros nor tf2_msgs is installed.
         """
         if self._people is None:
-            if compat.TFMessage is None:
+            broadcaster = compat.transform_broadcaster(self._node)
+            if broadcaster is None:
                 return False
-            self._people = self._node.create_publisher(compat.TFMessage, '/tf', _DEPTH)
+            # broadcasters take messages only; this is where theirs go (tf2_ros', the stand-in's)
+            self._people = (getattr(broadcaster, 'pub_tf', None)
+                            or broadcaster._publisher)
         if not people:
             return True
         # the order of people in the answers changes with their confidence
