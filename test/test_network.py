@@ -62,6 +62,27 @@ def test_fusion_mixes_by_its_weight(model):
     torch.testing.assert_close(maps.fused[0], expected)
 
 
+def test_a_head_at_one_place_is_the_head_there(model):
+    x = torch.randn(3, 24, 12, 20, generator=torch.Generator().manual_seed(3))
+    place = torch.tensor([0, 7 * 20 + 11, 12 * 20 - 1])     # two of them at the maps' corners
+    with torch.no_grad():
+        whole = model.head['regress'](x).flatten(2)
+        there = model.head['regress'].at(x, place)
+    expected = torch.stack([whole[i, :, k] for i, k in enumerate(place)])
+    torch.testing.assert_close(there, expected)
+
+
+def test_a_stage_spreads_its_channels_as_pixel_shuffle_does():
+    stage = BeliefNet(Config(stages=2, channels=16)).stages[0]
+    torch.nn.init.normal_(stage.out.weight)
+    torch.nn.init.normal_(stage.out.bias)
+    x = torch.randn(2, 16, 5, 7, generator=torch.Generator().manual_seed(4))
+    with torch.no_grad():
+        torch.testing.assert_close(stage.spread(x),
+                                   torch.nn.functional.pixel_shuffle(stage.out(x), 2),
+                                   atol=1e-5, rtol=1e-4)
+
+
 def test_logit_is_the_inverse_of_the_sigmoid():
     b = torch.tensor([0.001, 0.3, 0.999])
     torch.testing.assert_close(torch.sigmoid(logit(b)), b, atol=1e-6, rtol=1e-5)

@@ -170,13 +170,21 @@ class Stage(nn.Module):
         x = F.relu(shared + self.enter(fused))
         for dw, widen, narrow in zip(self.dw, self.widen, self.narrow):
             x = x + narrow(F.relu(widen(dw(x))))
-        return F.pixel_shuffle(self.out(x), 2)
+        return self.spread(x)
+
+    def spread(self, x):
+        """pixel_shuffle(out(x), 2) as one transposed convolution, half of its time on a CPU."""
+        c, h, w = (int(side) for side in x.shape[1:])
+        maps = NUM_JOINTS + 1
+        weight = self.out.weight.view(maps, 4, c).permute(2, 0, 1).reshape(c, maps, 2, 2)
+        bias = self.out.bias.view(maps, 1, 2, 1, 2).expand(-1, h, -1, w, -1)
+        return F.conv_transpose2d(x, weight, stride=2) + bias.reshape(maps, 2 * h, 2 * w)
 
 
 def logit(b):
     """Inverse of the sigmoid, finite."""
     b = b.clamp(_FLOOR, 1 - _FLOOR)
-    return torch.log(b) - torch.log1p(-b)
+    return torch.log(b / (1 - b))
 
 
 def grid(h, w, like):
@@ -229,8 +237,7 @@ class BeliefNet(nn.Module):
         x, y = grid(h, w, f4)
         middle = torch.sqrt((x - w / 2) ** 2 + (y[:, None] - h / 2) ** 2)       # (h, w)
         best = (torch.sigmoid(centre[:, 0]) / (middle + _REACH)).flatten(1).argmax(1)   # (N,)
-        regress = self.head['regress'](f4).float().flatten(2)                   # (N, 34, hw)
-        at = regress.gather(2, best[:, None, None].expand(n, 34, 1))[..., 0].view(n, 17, 2)
+        at = self.head['regress'].at(f4, best).float().view(n, 17, 2)
         row = torch.div(best, w, rounding_mode='trunc')
         coco = at.flip(2) + torch.stack((best - w * row, row), 1)[:, None]      # (N, 17, 2) x y
         coarse = _COMPLETE.to(coco) @ coco

@@ -143,6 +143,25 @@ class Head(nn.Module):
         y = F.relu(self.pw(self.dw(x)))
         return torch.cat((self.out(y), self.more(y)), 1) if hasattr(self, 'more') else self.out(y)
 
+    def at(self, x, place):
+        """What :meth:`forward` gives at one place of each map, without the rest of it.
+
+        Args:
+            x: (N, 24, h, w); place: (N,) cell, row by row.
+
+        Returns:
+            (N, out).
+        """
+        c, w = int(x.shape[1]), int(x.shape[3])
+        y = torch.div(place, w, rounding_mode='trunc')
+        step = torch.arange(3, device=x.device)
+        # in the map with a margin of one cell
+        near = (place + 2 * y)[:, None] + ((w + 2) * step[:, None] + step).flatten()
+        patch = F.pad(x, (1, 1, 1, 1)).flatten(2).gather(2, near[:, None].expand(-1, c, -1))
+        depth = (patch * self.dw.weight.view(c, 9)).sum(2)
+        wide = F.relu(F.linear(depth, self.pw.weight[..., 0, 0], self.pw.bias))
+        return F.linear(wide, self.out.weight[..., 0, 0], self.out.bias)
+
 
 def movenet_tensors(path):
     """The published float tensors under this module's names.
