@@ -36,7 +36,7 @@ _SUSPECTS = 5
 _SWAP_COST = 10.0
 #: So much dearer a reading may be by what the first look believes, which was misled by the errors:
 #: the best of exchanged limbs, and the best few of joints left out.
-_MISLED, _MISLED_BY_ONE, _FEW = 120.0, 6.0, 2
+_MISLED, _MISLED_BY_ONE, _FEW = 120.0, 4.0, 2
 #: Below this log-likelihood a joint the keypoints are no human pose.
 _WORST_FIT = -2.5
 _TAIL = 6.0
@@ -147,9 +147,9 @@ class Believer:
         found = linear.condition(belief, view, dropped)
         return found if self.lengths is None else self.lengths.tell(found)
 
-    def _judged(self, belief, view, dropped):
-        """As :meth:`_told`, roughly and without a covariance."""
-        found = linear.condition(belief, view, dropped, 1, False)
+    def _judged(self, belief, view, dropped, rounds):
+        """As :meth:`_told`, without a covariance."""
+        found = linear.condition(belief, view, dropped, rounds, False)
         return found if self.lengths is None else self.lengths.judge(found)
 
     def _again(self, found, again, sight, view, belief):
@@ -192,7 +192,7 @@ class Believer:
         turned = reading == _SWAPS - 1
         who, which = np.nonzero(~turned & possible | (reading == _PLAIN))
         one, without = read(who, which)
-        screened = against(self._judged(belief[again[who]], one, without), who, which)
+        screened = against(self._judged(belief[again[who]], one, without, 1), who, which)
         loss = screened - screened[:, [_PLAIN]]
         loss[:, _PLAIN] = np.inf
         likely = (turned | _best(np.where(swapped, loss, np.inf), 1, _MISLED)
@@ -201,16 +201,18 @@ class Believer:
         if not len(who):
             return found
         one, without = read(who, which)
-        new = self._told(self._believe(one, without), one, without)
-        exact = against(new, who, which)
+        belief = self._believe(one, without)
+        exact = against(self._judged(belief, one, without, 2), who, which)
         exact[:, _PLAIN] = -2 * found.evidence[again] + _STRETCH_COST * np.log1p(
             found.stretched[again])
         best = exact.argmin(1)
         row = np.flatnonzero(best[who] == which)
+        if not len(row):
+            return found
         who, best = who[row], which[row]
-        again = again[who]
+        again, new = again[who], self._told(belief[row], *read(who, best))
         for name in (f.name for f in fields(found)):
-            getattr(found, name)[again] = getattr(new, name)[row]
+            getattr(found, name)[again] = getattr(new, name)
         row, order = again[:, None], _READINGS[best]
         sight.rays[again] = sight.rays[row, order]
         sight.weight[again] = np.where(dropped[who, best], 0, sight.weight[row, order])

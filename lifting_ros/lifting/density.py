@@ -18,6 +18,7 @@ _OUT = NUM_JOINTS * 3
 #: Coordinates of the mirrored pose in the view's frame, and the sign that left then has.
 _MIRROR = (3 * np.array(MIRROR)[:, None] + np.arange(3)).ravel()
 _FLIP = np.tile([1.0, -1.0, 1.0], NUM_JOINTS)
+_FLIPPED = 0.1 * np.sqrt(0.5) * _FLIP[:, None]
 #: gelu(x) is x / 2 (1 + tanh(x p(x^2))), p of these coefficients, highest first: within 3.5e-6
 #: of the one with erf, which takes ten times as long.
 _GELU = np.array([1.1126342e-06, -3.0467241e-05, -1.2547600e-04, 3.6469929e-02, 0.7978276],
@@ -50,7 +51,8 @@ class Belief:
     def own(self):
         """Covariances of the joints' own errors, (N, 17, 3, 3)."""
         turn = self.turn[:, None]
-        return turn @ (self.variance[..., None] * np.swapaxes(turn, -1, -2))
+        scaled = (turn * self.variance[:, :, None]).reshape(-1, _OUT, 3)
+        return (scaled @ np.swapaxes(self.turn, 1, 2)).reshape(-1, NUM_JOINTS, 3, 3)
 
     def covariance(self):
         """(N, 51, 51)."""
@@ -186,12 +188,12 @@ class RayDensity:
         mean = (mean[:n] + _FLIP * mean[n:, _MIRROR]) / 2
         log_sd = (log_sd[:n] + log_sd[n:, _MIRROR]) / 2
         # both directions' common parts, each of half the weight
-        low = np.sqrt(0.5) * np.concatenate(
-            (low[:n], _FLIP[:, None] * low[n:, _MIRROR]), axis=2)
+        low = np.concatenate((0.1 * np.sqrt(0.5) * low[:n],
+                              _FLIPPED * low[n:, _MIRROR]), axis=2)
         variance = np.exp(2 * np.clip(log_sd, -7, 1))
         turn = np.swapaxes(frame, 1, 2)
         return Belief(mean.reshape(n, NUM_JOINTS, 3) @ frame,
-                      turn[:, None] @ (0.1 * low).reshape(n, NUM_JOINTS, 3, -1), turn,
+                      turn[:, None] @ low.reshape(n, NUM_JOINTS, 3, -1), turn,
                       variance.reshape(n, NUM_JOINTS, 3))
 
     def _forward(self, inputs):

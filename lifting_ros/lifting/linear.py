@@ -54,7 +54,8 @@ class Posterior:
     Args:
         mean: (B, 17, 3); covariance: (B, 51, 51), or None where nobody asked for it.
         square: (B, 17) squared distance in sigmas of each keypoint from where the others and
-            the density expect it, two degrees of freedom; 0 where not seen.
+            the density expect it, two degrees of freedom; 0 where not seen, and in a single
+            round without a covariance, which is for the evidence alone.
         weight: (B, 17) what its error left of each keypoint's weight, 1 at best.
         evidence: (B,) log density of the keypoints up to a constant.
         stretched: (B,) mean squared distance in sigmas of the bones' lengths from people's,
@@ -183,6 +184,9 @@ def condition(belief, view, dropped=None, rounds=2, spread=True):
         solved = np.empty((b, j, 2))
         solved[..., 0] = p * left[..., 0] + q * left[..., 1]
         solved[..., 1] = q * left[..., 0] + r * left[..., 1]
+        if rounds == 1 and not spread:
+            square = np.zeros((b, j))
+            break
         less = (pushed @ inverse).reshape(weighed.shape)
         u, v = less[:, :, 0], weighed[:, :, 1]
         square = _left_out(p - _dot(u, weighed[:, :, 0]), q - _dot(u, v),
@@ -199,7 +203,8 @@ def condition(belief, view, dropped=None, rounds=2, spread=True):
     squares[:, used] = np.where(seen, square, 0)
     weights[:, used] = np.where(seen, weight, 1)
     # the joints' own errors
-    gain = belief.turn[:, None] @ scaled[:, :, :2].swapaxes(-1, -2)
+    gain = (scaled[:, :, :2].reshape(b, 2 * j, 3) @ belief.turn.swapaxes(1, 2)).reshape(
+        b, j, 2, 3).swapaxes(-1, -2)
     point = guess + (factors.reshape(b, _SIZE, -1) @ x).reshape(b, NUM_JOINTS, 3)
     point[:, used] += (gain @ solved[..., None])[..., 0]
     _middles(point)
