@@ -116,7 +116,8 @@ class Tracker:
             self._bank.predict(fresh, stamp - last)
             for row in fresh:
                 tracks[row].at = stamp
-        pairs = self._associate(o, stamp, fresh)
+        stature = bone_stature(o.joints)
+        pairs = self._associate(o, stamp, fresh, stature)
         taken = {column for _, column in pairs}
         known = np.isfinite(o.joints).all(axis=(1, 2)) & np.isfinite(o.covariance).all(
             axis=(1, 2, 3))
@@ -134,7 +135,6 @@ class Tracker:
             for track in first:
                 track.lifted = track.at = stamp
         self._tracks = [*tracks[:len(self._bank) - len(first)], *first, *dict.fromkeys(rest)]
-        stature = bone_stature(o.joints)
         for track, column in now.items():
             self._see(track, o, column, stature[column], stamp)
         self._reunite(stamp)
@@ -215,7 +215,7 @@ class Tracker:
         for b, track in enumerate(new):
             track.memory = old[pairs[b]] if b in pairs else None
 
-    def _associate(self, o, stamp, fresh):
+    def _associate(self, o, stamp, fresh, stature):
         tracks = self._tracks
         if not tracks or not len(o):
             return []
@@ -244,7 +244,7 @@ class Tracker:
         limit[n:] = self.options.max_cost
         cost = cost + association.stature_cost(
             np.array([t.stature for t in tracks]), np.array([t.statures for t in tracks]),
-            bone_stature(o.joints))
+            stature)
         if o.appearance is not None and self.options.appearance:
             cost = cost + self.options.appearance * association.appearance_cost(
                 _looks(tracks), o.appearance)
@@ -287,11 +287,9 @@ class Tracker:
                 grown = (own - bank.own[row]) / max(ahead, 1e-3) ** 2
                 state = x, bank.bias[row] + own, v, velocity_covariance[row] + grown
             if column is not None:
-                person = self._seen(track, o, column, stamp)
-                if state is not None:
-                    _set(person, state)
-                    if gap[row] > 0:     # seen, but not lifted in this image
-                        person.source = np.full(NUM_JOINTS, Source.PREDICTED, dtype=np.uint8)
+                person = self._seen(track, o, column, stamp, state)
+                if state is not None and gap[row] > 0:     # seen, but not lifted in this image
+                    person.source = np.full(NUM_JOINTS, Source.PREDICTED, dtype=np.uint8)
                 track.person = person
                 if track.shown or person.confidence >= options.confirm or track.born < stamp:
                     track.shown = True
@@ -307,28 +305,28 @@ class Tracker:
         track.learn(stature, None if o.appearance is None else o.appearance[i])
         track.seen = stamp
 
-    def _seen(self, track, o, i, stamp):
-        """Observation i as the person of a track."""
+    def _seen(self, track, o, i, stamp, state):
+        """Observation i as the person of a track, at the filters' ``state`` or None."""
+        known = _state(state) if state is not None else {
+            'joints': o.joints[i], 'covariance': o.covariance[i]}
         hidden = (o.keypoint_confidence[i] <= self.options.seen).sum()
         return Person(
             id=track.name, confidence=float(o.confidence[i]), box=o.box[i],
             keypoints=o.keypoints[i], keypoint_confidence=o.keypoint_confidence[i],
             keypoint_covariance=o.keypoint_covariance[i],
-            joints=o.joints[i], covariance=o.covariance[i],
             source=o.source[i], scale_source=ScaleSource(int(o.scale_source[i])),
             log_likelihood=float(o.log_likelihood[i]),
-            age=stamp - track.since, matched=True, occluded=bool(hidden >= NUM_JOINTS // 3))
+            age=stamp - track.since, matched=True,
+            occluded=bool(hidden >= NUM_JOINTS // 3), **known)
 
     def _predicted(self, track, state, stamp):
         """The person as the filters carry it on, while it is not seen."""
         fade = 1 - (stamp - track.seen) / (2 * self.options.show_gap)
-        person = Person(
+        return Person(
             id=track.name, confidence=track.person.confidence * fade, box=track.box_at(stamp),
             source=np.full(NUM_JOINTS, Source.PREDICTED, dtype=np.uint8),
             scale_source=track.person.scale_source, age=stamp - track.since, matched=False,
-            occluded=True)
-        _set(person, state)
-        return person
+            occluded=True, **_state(state))
 
 
 def _looks(tracks):
@@ -337,6 +335,7 @@ def _looks(tracks):
     return np.array([unknown if t.appearance is None else t.appearance for t in tracks])
 
 
-def _set(person, state):
-    person.joints, person.covariance, person.velocity, person.velocity_covariance = (
-        np.array(a) for a in state)
+def _state(state):
+    """What the filters say, as fields of a person; copies, as theirs go on."""
+    names = 'joints', 'covariance', 'velocity', 'velocity_covariance'
+    return {name: np.array(a) for name, a in zip(names, state, strict=True)}
