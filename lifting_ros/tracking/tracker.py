@@ -29,7 +29,7 @@ class TrackerOptions:
     patience: float = 8.0    # he is waited for for so many times as long as he was seen
     seen: float = 0.15       # a keypoint above this confidence counts as seen
     max_step: float = 5.0    # time running on by more than this starts afresh
-    confirm: float = 0.3     # who is less sure than this is given out when seen a second time
+    confirm: float = 0.4     # who is less sure than this is given out when seen a second time
     appearance: float = 1.0  # how much clothes count against place
     filter: FilterOptions = FilterOptions()
 
