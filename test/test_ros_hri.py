@@ -18,7 +18,7 @@ from std_msgs.msg import Header
 import rep155_source
 from test_ros_pose_node import Bench
 from lifting_ros.human_model import ANGLES, LINK_OF_JOINT
-from lifting_ros.ros import hri, wire
+from lifting_ros.ros import hri, hri_body, wire
 from lifting_ros.ros.conversions import to_array
 from lifting_ros.ros.hri import SKELETON2D
 from lifting_ros.skeleton import INDEX, JOINTS
@@ -246,7 +246,7 @@ def world(monkeypatch):
 
 def test_topics_come_and_go_with_their_people(world):
     found, image = rep155_source.people(0)
-    topics = {f'/humans/bodies/{p.id}/{t}' for p in found for t in hri.TOPICS}
+    topics = {f'/humans/bodies/{p.id}/{t}' for p in found for t in hri_body.TOPICS}
     world.bodies.publish(world.header, found, image)
     assert set(world.node.open) == topics | {'/humans/bodies/tracked'}
     assert set(world.node.parameters) == {f'human_description_{p.id}' for p in found}
@@ -260,7 +260,7 @@ def test_topics_come_and_go_with_their_people(world):
         world.bodies.publish(world.header, found[1:], image)
     assert not [t for t in world.node.open if 'anna1' in t]
     assert 'human_description_anna1' not in world.node.parameters
-    assert len([t for t in world.node.open if 'bert2' in t]) == len(hri.TOPICS)
+    assert len([t for t in world.node.open if 'bert2' in t]) == len(hri_body.TOPICS)
     world.now = 7.0
     world.bodies._on_timer()
     assert set(world.node.open) == {'/humans/bodies/tracked'} and not world.node.parameters
