@@ -70,3 +70,14 @@ def test_maps_do_not_mix_and_follow_their_order():
     order = torch.tensor([2, 0, 1])
     for a, b in zip(decode(belief[order]), decode(belief)):
         torch.testing.assert_close(a, b[order])
+
+
+def test_a_joint_is_where_most_belief_is_gathered():
+    at = np.array([[[48.0, 160.0]]]), np.array([[[176.0, 80.0]]])
+    sharp, broad = _gaussian(at[0], sigma=0.5), 0.7 * _gaussian(at[1], sigma=2.0)
+    xy, confidence, _ = decode(0.9 * sharp + broad)
+    assert np.allclose(xy[0, 0], at[1][0, 0], atol=0.5)
+    assert confidence[0, 0] == pytest.approx(0.7, abs=0.03)
+    # of two as broad the higher one is taken
+    xy, _, _ = decode(0.9 * _gaussian(at[0], sigma=2.0) + broad)
+    assert np.allclose(xy[0, 0], at[0][0, 0], atol=0.5)
