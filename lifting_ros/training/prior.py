@@ -28,7 +28,7 @@ _STATURE_SIGMA, _STATURE_MEAN = 0.06, np.log(1.69)
 _LENGTH_NOISE = 0.006
 
 
-def training_poses(poses, n, rng, strength=1.0, sit_share=0.15, variety=0.4):
+def training_poses(poses, n, rng, strength=1.0, sit_share=0.15, variety=0.4, captured=0.0):
     """n poses for a fit: balanced, some seated, reproportioned, mirrored at random.
 
     Args:
@@ -38,13 +38,15 @@ def training_poses(poses, n, rng, strength=1.0, sit_share=0.15, variety=0.4):
         strength: of :func:`~lifting_ros.training.mocap.reproportion`.
         sit_share: share of made sitting and squatting poses.
         variety: share of poses recombined and bent, see :mod:`lifting_ros.training.variety`.
+        captured: share of bodies that keep the captures' own proportions and definitions.
 
     Returns:
         joints (n, 17, 3) metres, z up, pelvis at the origin; kinds (n,).
     """
     sit = int(n * sit_share)
     drawn = poses[draw_balanced(poses, n - sit, rng)] + sitting(poses, sit, rng)
-    joints = reproportion(drawn.joints, rng, strength)
+    own = rng.random(n) < captured if captured else np.zeros(n, dtype=bool)
+    joints = np.where(own[:, None, None], drawn.joints, reproportion(drawn.joints, rng, strength))
     joints = vary(joints, joints[rng.permutation(n)], rng, variety)
     half = rng.random(n) < 0.5
     joints[half] = mirrored(joints[half])

@@ -26,6 +26,9 @@ _HIPS = [INDEX['left_hip'], INDEX['right_hip'], INDEX['pelvis']]
 _COCO = [INDEX[n] for n in ('nose', 'left_shoulder', 'right_shoulder', 'left_elbow',
                             'right_elbow', 'left_wrist', 'right_wrist', 'left_hip', 'right_hip',
                             'left_knee', 'right_knee', 'left_ankle', 'right_ankle')]
+#: Share of bodies with the captures' own proportions: with made ones alone, people of captures
+#: that no fit has seen are lifted towards the middle of what was made.
+_CAPTURED = 0.3
 
 
 class RayNet(nn.Module):
@@ -169,7 +172,7 @@ def train(poses, minutes, seed=0, width=768, blocks=2, rank=6, batch=512, rate=1
     begin, step, pool, seen = time.monotonic(), 0, None, []
     while (spent := (time.monotonic() - begin) / 60) < minutes:
         if step % 900 == 0:
-            joints, _ = training_poses(poses, 60000, rng, variety=variety)
+            joints, _ = training_poses(poses, 60000, rng, variety=variety, captured=_CAPTURED)
             pool = normalise(joints)[0]
         share = spent / minutes
         for group in optimiser.param_groups:
@@ -219,6 +222,8 @@ def run(args):
     torch.set_num_threads(1)
     keep, _ = split(read(args.mocap), args.exclude_source, args.holdout_subject)
     begin = load_tensors(args.start)[0] if args.start else None
+    if begin is not None:       # a calibration is of the density as it was
+        begin = {k: v for k, v in begin.items() if not k.startswith('calibration.')}
     held = [*args.exclude_source, *args.holdout_subject]
 
     def save(weights, report):
