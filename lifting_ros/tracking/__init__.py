@@ -1,5 +1,6 @@
 """Identities, velocities and prediction through gaps."""
 
-from .tracker import Observation, Tracker, TrackerOptions
+from .observation import Observation
+from .tracker import Tracker, TrackerOptions
 
 __all__ = ['Observation', 'Tracker', 'TrackerOptions']

@@ -7,6 +7,8 @@ from ..skeleton import PELVIS
 
 #: Seconds in which the error that stays becomes another one: people turn and are hidden.
 DRIFT = 5.0
+#: Costs in the image below which somebody is where he was expected, and above which elsewhere.
+_HERE, _ELSEWHERE = 0.15, 1.0
 #: m, the uncertainty of a root's place at which its cost begins at 0.
 _KNOWN = 0.1
 
@@ -65,8 +67,27 @@ def image_cost(boxes, points, seen, boxes_new, points_new, seen_new):
     size, size_new = np.sqrt(np.maximum(box_area(boxes), 1)), np.sqrt(
         np.maximum(box_area(boxes_new), 1))
     gap = keypoint_distance(points, seen, size, points_new, seen_new, size_new)
-    gap = np.where(np.isfinite(gap), gap, box_distance(boxes, boxes_new))
+    known = np.isfinite(gap)
+    if not known.all():
+        gap = np.where(known, gap, box_distance(boxes, boxes_new))
     return gap + 0.5 * np.abs(np.log(size[:, None] / size_new[None]))
+
+
+def plain(image):
+    """The pairs where the image leaves no doubt: everybody is near one at most, and all others
+    are far away.
+
+    Args:
+        image: (N, M) of :func:`image_cost`.
+
+    Returns:
+        list of (row, column), or None where there is doubt.
+    """
+    near = image < _HERE
+    if ((image < _ELSEWHERE) != near).any() or (near.sum(0) > 1).any() or (
+            near.sum(1) > 1).any():
+        return None
+    return [(int(r), int(c)) for r, c in zip(*np.nonzero(near), strict=True)]
 
 
 def place_cost(bank, fresh, gap, joints, covariance):

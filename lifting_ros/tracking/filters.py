@@ -14,21 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..matrices import inverted
-from ..skeleton import INDEX, NUM_JOINTS, PELVIS
+from ..skeleton import NUM_JOINTS, PELVIS
 from . import motion
-from .small import median, outer, root_of, split, unit
+from .noise import Noise
+from .small import outer, split, unit
 
-#: Share of S that is new in each image, along the viewing ray and across it, of
-#: torso, elbows and knees, wrists and ankles: second differences of the lifter's joints against
-#: the demo clip's truth (`lifting-ros eval filter` prints them). Scaled to each person's own.
-_WHITE = np.tile([0.004, 0.010], (NUM_JOINTS, 1))
-for _name in ('knee', 'ankle', 'elbow', 'wrist'):
-    for _side in ('left', 'right'):
-        _WHITE[INDEX[f'{_side}_{_name}']] = ((0.006, 0.04) if _name == 'wrist'
-                                             else (0.005, 0.02))
-#: Joints that tell how noisy this person's measurements are: their own accelerations are small.
-_CALM = [INDEX[n] for n in ('pelvis', 'right_hip', 'left_hip', 'spine', 'neck', 'head_top',
-                            'left_shoulder', 'right_shoulder')]
 _EYE = np.eye(3)
 
 
@@ -75,18 +65,15 @@ class FilterBank:
         self.moving = np.zeros((0, j))
         self.bias = np.zeros((0, j, 3, 3))
         self._w = np.zeros((0, j, 3, 3))
-        self._noise = np.zeros((0, 2))        # a person's white noise over the usual
-        self._learnt = np.zeros(0)
-        self._past = np.zeros((2, 0, len(_CALM), 3))   # the last two measurements, newest first
-        self._gap = np.zeros((2, 0))                   # s between them and the next
+        self._noise = Noise(o.memory)
         self._known = {}                               # moments of both models, once asked for
 
     def __len__(self):
         """How many people."""
         return self.moving.shape[0]
 
-    _FIRST = ('moving', 'bias', '_w', '_noise', '_learnt', '_v', '_pv', '_vv')
-    _SECOND = ('_x', '_pp', '_past', '_gap')
+    _FIRST = ('moving', 'bias', '_w', '_v', '_pv', '_vv')
+    _SECOND = ('_x', '_pp')
 
     def keep(self, rows):
         """Keep these people (indices or mask), in this order."""
@@ -94,21 +81,18 @@ class FilterBank:
             setattr(self, name, getattr(self, name)[rows])
         for name in self._SECOND:
             setattr(self, name, getattr(self, name)[:, rows])
+        self._noise.keep(rows)
         self._known = {}
 
     def add(self, position, covariance):
         """Start people from one measurement each: (K, 17, 3) m, (K, 17, 3, 3) m^2."""
         k, o = len(position), self.options
-        noise = np.ones((k, 2))
-        white, bias = self._parts(position, covariance, noise)
-        still = np.full((k, NUM_JOINTS), 0.5)
+        self._noise.add(position)
+        white, bias = self._noise.parts(slice(len(self), None), position, covariance)
         zero = np.zeros(position.shape + (3,))
-        new = {'moving': still, 'bias': bias, '_w': white, '_noise': noise,
-               '_learnt': np.zeros(k), '_v': np.zeros(position.shape), '_pv': zero,
-               '_vv': zero + o.speed ** 2 * _EYE,
-               '_x': np.stack((position, position)), '_pp': np.stack((white, white)),
-               '_past': np.full((2, k, len(_CALM), 3), np.nan), '_gap': np.full((2, k), np.nan)}
-        new['_past'][0] = position[:, _CALM]
+        new = {'moving': np.full((k, NUM_JOINTS), 0.5), 'bias': bias, '_w': white,
+               '_v': np.zeros(position.shape), '_pv': zero, '_vv': zero + o.speed ** 2 * _EYE,
+               '_x': np.stack((position, position)), '_pp': np.stack((white, white))}
         for name in self._FIRST:
             setattr(self, name, np.concatenate((getattr(self, name), new[name])))
         for name in self._SECOND:
@@ -124,8 +108,8 @@ class FilterBank:
         if not len(self):
             return
         back = rotation.T
-        for name in ('_x', '_past'):
-            setattr(self, name, getattr(self, name) @ back + translation)
+        self._x = self._x @ back + translation
+        self._noise.turn(rotation, translation)
         self._v = self._v @ back
         for name in ('_pp', '_pv', '_vv', 'bias', '_w'):
             setattr(self, name, rotation @ getattr(self, name) @ back)
@@ -135,15 +119,6 @@ class FilterBank:
         """The rows, or a slice where they are everybody: arrays are then not copied."""
         everybody = len(rows) == len(self) and list(rows) == list(range(len(rows)))
         return slice(None) if everybody else rows
-
-    def _parts(self, position, covariance, noise):
-        """W and B of measurements, the people's ``noise`` (K, 2) over the usual."""
-        share = np.empty((2, *position.shape[:-1], 2))
-        share[0] = np.minimum(_WHITE * noise[:, None], 0.9)
-        share[1] = 1 - share[0]
-        root = root_of(outer(unit(position)), share)
-        white, bias = root @ covariance @ root
-        return white + 1e-8 * _EYE, bias
 
     def predict(self, rows, dt):
         """Move people on by ``dt`` seconds, a time between images."""
@@ -184,8 +159,8 @@ class FilterBank:
             dt: (K,) s since their last measurement.
         """
         rows = self._all(rows)
-        self._learn(rows, position, covariance, dt)
-        white, self.bias[rows] = self._parts(position, covariance, self._noise[rows])
+        self._noise.learn(rows, position, covariance, dt)
+        white, self.bias[rows] = self._noise.parts(rows, position, covariance)
         self._w[rows] = white
         x, pp, pv = self._x[:, rows], self._pp[:, rows], self._pv[rows]
         inverse, determinant = inverted(pp + white)
@@ -207,36 +182,6 @@ class FilterBank:
         self.moving[rows] = 1 / (1 + np.exp(-odds))
         self._known = {}
 
-    def _learn(self, rows, position, covariance, dt):
-        """How noisy these people's measurements are: what a straight line through the last
-        three leaves in the middle one, in joints that hardly accelerate.
-        """
-        now = position[:, _CALM]
-        last, before = self._past[:, rows]
-        gap = self._gap[0, rows]                          # from before to last
-        with np.errstate(invalid='ignore'):
-            known = (gap < 0.15) & (dt < 0.15) & (gap > 0) & (dt > 0)
-        if known.any():
-            share = (gap / (gap + dt))[:, None, None]
-            rest = last - (1 - share) * before - share * now
-            rays = unit(last)
-            along = (rest * rays).sum(-1)
-            across = ((rest ** 2).sum(-1) - along ** 2) / 2
-            cov = covariance[:, _CALM]
-            s = ((cov @ rays[..., None])[..., 0] * rays).sum(-1)
-            t = (cov[..., 0, 0] + cov[..., 1, 1] + cov[..., 2, 2] - s) / 2
-            usual = (1 + share ** 2 + (1 - share) ** 2)[..., 0] * _WHITE[_CALM].T[:, None]
-            found = median(np.stack((along ** 2 / (usual[0] * s), across / (usual[1] * t)), 1))
-            known &= np.isfinite(found).all(1)
-            self._learnt[rows] += known
-            rate = 1 / np.minimum(self._learnt[rows] + 3, self.options.memory)
-            rate = np.where(known, rate, 0)[:, None]
-            noise = self._noise[rows]
-            found = np.where(known[:, None], np.clip(found, 0.02, 60), noise)
-            self._noise[rows] = noise + rate * (found - noise)
-        self._past[1, rows], self._past[0, rows] = last, now
-        self._gap[0, rows] = dt
-
     def resume(self, rows, dt):
         """People seen again after a gap of ``dt`` (K,) s: go on from where they would be."""
         position, velocity, own = self.carry(rows, dt)
@@ -244,7 +189,7 @@ class FilterBank:
         self._v[rows], self._pv[rows] = velocity, 0
         self._vv[rows] = self.options.speed ** 2 * _EYE
         self.moving[rows] = 0.5
-        self._past[:, rows] = self._gap[:, rows] = np.nan
+        self._noise.forget(rows)
         self._known = {}
 
     def carry(self, rows, dt):

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from .small import median
+#: Fewest shared keypoints that tell of a person's motion in the image.
+_SHARED = 4
 
 
 class Track:
@@ -79,16 +80,16 @@ class Track:
         at = middle[0] + self.image_velocity[0] * min(stamp - self.seen, 2.0)
         return bool(at < 0 or at > image_size[0])
 
-    def follow(self, box, keypoints, seen, stamp, image_size):
-        """Take the box (4,) and keypoints (17, 2) of a new image, before the person is set."""
+    def follow(self, box, step, stamp, image_size):
+        """Take the box (4,) px of a new image, before the person is set, and its ``step`` (2,)
+        px of :func:`image_steps`; None, or NaN, where it is not known.
+        """
         size, dt = box[2:] - box[:2], stamp - self.seen
         if self.person is None:
             self.size = size
         else:
             self.size = self.size + (0.25 if dt < 0.25 else 1.0) * (size - self.size)
-            both = seen & np.isfinite(self.person.keypoints).all(axis=1)
-            if dt > 0 and both.sum() >= 4:
-                step = median((keypoints[both] - self.person.keypoints[both]).T)
+            if dt > 0 and step is not None and step[0] == step[0]:
                 self.image_velocity = 0.5 * self.image_velocity + 0.5 * step / dt
         if image_size is not None:
             edge = 0.02 * image_size[0]
@@ -109,3 +110,20 @@ class Track:
                              0.9 * old + 0.1 * appearance, np.where(np.isfinite(old), old,
                                                                     appearance))
             self.appearance = mixed
+
+
+def image_steps(before, now, seen):
+    """How far people have come in the image.
+
+    Args:
+        before, now: (N, 17, 2) px, NaN where not known; seen: (N, 17) bool, now.
+
+    Returns:
+        (N, 2) px, the median over keypoints; NaN where fewer than four are shared.
+    """
+    step = now - before
+    seen = seen & np.isfinite(step).all(-1)
+    step = np.sort(np.where(seen[..., None], step, np.inf), axis=1)     # those unknown last
+    count, row = seen.sum(1), np.arange(len(step))
+    middle = (step[row, (count - 1) // 2] + step[row, count // 2]) / 2
+    return np.where((count >= _SHARED)[:, None], middle, np.nan)

@@ -4,14 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..person import Person, ScaleSource, Source
-from ..skeleton import NUM_JOINTS
-from . import association, reunion
+from . import association, people, reunion
 from .appearance import NUM_LOOKS
 from .filters import FilterBank, FilterOptions
 from .ids import IdSource
 from .stature import bone_stature
-from .track import Track
+from .track import Track, image_steps
 
 
 @dataclass(frozen=True)
@@ -32,32 +30,6 @@ class TrackerOptions:
     confirm: float = 0.4     # who is less sure than this is given out when seen a second time
     appearance: float = 1.0  # how much clothes count against place
     filter: FilterOptions = FilterOptions()
-
-
-@dataclass
-class Observation:
-    """N people in one image, before they have names.
-
-    Shapes and units as in :class:`lifting_ros.person.Person`, people first; joints and
-    covariance may be NaN where there is no calibrated camera.
-    """
-
-    confidence: np.ndarray           # (N,)
-    box: np.ndarray                  # (N, 4)
-    keypoints: np.ndarray            # (N, 17, 2)
-    keypoint_confidence: np.ndarray  # (N, 17)
-    keypoint_covariance: np.ndarray  # (N, 17, 2, 2)
-    joints: np.ndarray               # (N, 17, 3)
-    covariance: np.ndarray           # (N, 17, 3, 3)
-    source: np.ndarray               # (N, 17)
-    scale_source: np.ndarray         # (N,)
-    log_likelihood: np.ndarray       # (N,)
-    appearance: np.ndarray | None = None  # (N, D) of tracking.appearance, NaN where not known
-    image_size: tuple | None = None       # width, height, px
-
-    def __len__(self):
-        """How many people."""
-        return len(self.box)
 
 
 class Tracker:
@@ -97,7 +69,7 @@ class Tracker:
         """Take the people of one image.
 
         Args:
-            observation: :class:`Observation`.
+            observation: :class:`~.observation.Observation`.
             stamp: time of the image, s. Time that stands still or goes back (a looped bag), or
                 that leaps by more than ``max_step``, starts afresh.
 
@@ -119,8 +91,7 @@ class Tracker:
         stature = bone_stature(o.joints)
         pairs = self._associate(o, stamp, fresh, stature)
         taken = {column for _, column in pairs}
-        known = np.isfinite(o.joints).all(axis=(1, 2)) & np.isfinite(o.covariance).all(
-            axis=(1, 2, 3))
+        known = o.lifted()
         self._measure(o, [p for p in pairs if known[p[1]] and p[0] < len(self._bank)], stamp,
                       set(fresh.tolist()))
         now = {tracks[row]: column for row, column in pairs}
@@ -135,8 +106,7 @@ class Tracker:
             for track in first:
                 track.lifted = track.at = stamp
         self._tracks = [*tracks[:len(self._bank) - len(first)], *first, *dict.fromkeys(rest)]
-        for track, column in now.items():
-            self._see(track, o, column, stature[column], stamp)
+        self._see(now, o, stature, stamp)
         self._reunite(stamp)
         return self._people(o, now, stamp)
 
@@ -219,14 +189,24 @@ class Tracker:
         tracks = self._tracks
         if not tracks or not len(o):
             return []
-        boxes = np.array([t.box_at(stamp) for t in tracks])
-        moved = boxes[:, None, :2] - np.array([t.person.box for t in tracks])[:, None, :2]
+        image = self._image_cost(o, stamp)
+        # people who stand apart, and were all seen in the last image, need no more
+        pairs = association.plain(image) if len(fresh) == len(tracks) else None
+        return self._weigh(o, stamp, fresh, stature, image) if pairs is None else pairs
+
+    def _image_cost(self, o, stamp):
+        boxes = np.array([t.box_at(stamp) for t in self._tracks])
+        moved = boxes[:, :2] - np.array([t.person.box[:2] for t in self._tracks])
         least = self.options.seen
-        away = np.array([stamp - t.seen for t in tracks])
-        image = association.image_cost(
-            boxes, np.array([t.person.keypoints for t in tracks]) + moved,
-            np.array([t.person.keypoint_confidence for t in tracks]) > least,
+        return association.image_cost(
+            boxes, np.array([t.person.keypoints for t in self._tracks]) + moved[:, None],
+            np.array([t.person.keypoint_confidence for t in self._tracks]) > least,
             o.box, o.keypoints, o.keypoint_confidence > least)
+
+    def _weigh(self, o, stamp, fresh, stature, image):
+        """Pairs by all that is known: image, place, stature and clothes."""
+        tracks = self._tracks
+        away = np.array([stamp - t.seen for t in tracks])
         place = np.full((len(tracks), len(o)), np.nan)
         n = len(self._bank)
         if n:
@@ -266,76 +246,44 @@ class Tracker:
 
     def _people(self, o, now, stamp):
         """Everybody who is given out: those of ``now`` (track -> column), then those lost."""
-        options, bank, n = self.options, self._bank, len(self._bank)
-        velocity_covariance = bank.velocity_covariance() if n else None
-        gap = np.array([stamp - t.lifted for t in self._tracks[:n]])
-        stale = np.flatnonzero((gap > 0) & (gap <= options.show_gap))
+        options, n = self.options, len(self._bank)
+        states = [None] * len(self._tracks)
+        if n:
+            times = np.array([(t.lifted, t.at) for t in self._tracks[:n]])
+            states[:n] = people.states(self._bank, *times.T, stamp, options.show_gap)
         claimed = self._claimed()
-        if len(stale):
-            ahead = np.array([stamp - self._tracks[row].at for row in stale])
-            carried = dict(zip(stale.tolist(), zip(*bank.carry(stale, ahead), ahead,
-                                                   strict=True), strict=True))
-        people, lost = [], []
-        for row, track in enumerate(self._tracks):
+        here, lost = [], []
+        for track, state in zip(self._tracks, states, strict=True):
             column = now.get(track)
-            state = None
-            if row < n and gap[row] == 0:
-                state = (bank.position[row], bank.bias[row] + bank.own[row], bank.velocity[row],
-                         velocity_covariance[row])
-            elif row < n and gap[row] <= options.show_gap:
-                x, v, own, ahead = carried[row]
-                grown = (own - bank.own[row]) / max(ahead, 1e-3) ** 2
-                state = x, bank.bias[row] + own, v, velocity_covariance[row] + grown
             if column is not None:
-                person = self._seen(track, o, column, stamp, state)
-                if state is not None and gap[row] > 0:     # seen, but not lifted in this image
-                    person.source = np.full(NUM_JOINTS, Source.PREDICTED, dtype=np.uint8)
-                track.person = person
-                if track.shown or person.confidence >= options.confirm or track.born < stamp:
+                track.person = people.seen(track, o, column, stamp, state, options.seen)
+                if (track.shown or track.person.confidence >= options.confirm
+                        or track.born < stamp):
                     track.shown = True
-                    people.append(person)
+                    here.append(track.person)
             elif (state is not None and track.shown and track not in claimed
                     and stamp - track.seen <= options.show_gap):
-                lost.append(self._predicted(track, state, stamp))
-        return people + lost
+                lost.append(people.predicted(track, state, stamp, options.show_gap))
+        return here + lost
 
-    def _see(self, track, o, i, stature, stamp):
-        seen = o.keypoint_confidence[i] > self.options.seen
-        track.follow(o.box[i], o.keypoints[i], seen, stamp, o.image_size)
-        track.learn(stature, None if o.appearance is None else o.appearance[i])
-        track.seen = stamp
-
-    def _seen(self, track, o, i, stamp, state):
-        """Observation i as the person of a track, at the filters' ``state`` or None."""
-        known = _state(state) if state is not None else {
-            'joints': o.joints[i], 'covariance': o.covariance[i]}
-        hidden = (o.keypoint_confidence[i] <= self.options.seen).sum()
-        return Person(
-            id=track.name, confidence=float(o.confidence[i]), box=o.box[i],
-            keypoints=o.keypoints[i], keypoint_confidence=o.keypoint_confidence[i],
-            keypoint_covariance=o.keypoint_covariance[i],
-            source=o.source[i], scale_source=ScaleSource(int(o.scale_source[i])),
-            log_likelihood=float(o.log_likelihood[i]),
-            age=stamp - track.since, matched=True,
-            occluded=bool(hidden >= NUM_JOINTS // 3), **known)
-
-    def _predicted(self, track, state, stamp):
-        """The person as the filters carry it on, while it is not seen."""
-        fade = 1 - (stamp - track.seen) / (2 * self.options.show_gap)
-        return Person(
-            id=track.name, confidence=track.person.confidence * fade, box=track.box_at(stamp),
-            source=np.full(NUM_JOINTS, Source.PREDICTED, dtype=np.uint8),
-            scale_source=track.person.scale_source, age=stamp - track.since, matched=False,
-            occluded=True, **_state(state))
+    def _see(self, now, o, stature, stamp):
+        """Tell the tracks of ``now`` (track -> column) what was seen of them."""
+        known = [(t, c) for t, c in now.items() if t.person is not None]
+        steps = {}
+        if known:
+            columns = [c for _, c in known]
+            seen = o.keypoint_confidence[columns] > self.options.seen
+            steps = dict(zip((t for t, _ in known), image_steps(
+                np.array([t.person.keypoints for t, _ in known]), o.keypoints[columns], seen),
+                strict=True))
+        for track, column in now.items():
+            track.follow(o.box[column], steps.get(track), stamp, o.image_size)
+            track.learn(stature[column],
+                        None if o.appearance is None else o.appearance[column])
+            track.seen = stamp
 
 
 def _looks(tracks):
     """(T, 6) as of tracking.appearance, NaN where not known."""
     unknown = np.full(NUM_LOOKS, np.nan)
     return np.array([unknown if t.appearance is None else t.appearance for t in tracks])
-
-
-def _state(state):
-    """What the filters say, as fields of a person; copies, as theirs go on."""
-    names = 'joints', 'covariance', 'velocity', 'velocity_covariance'
-    return {name: np.array(a) for name, a in zip(names, state, strict=True)}
