@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from .body_frame import body_rotation
-from .human_model import ANGLES, DIMENSIONS, LINK_INDEX, LINK_OF_JOINT, LINKS, ORIGIN
+from .human_angles import of_axes
+from .human_model import DIMENSIONS, LINK_INDEX, LINK_OF_JOINT, LINKS, ORIGIN
 from .skeleton import HEAD_TOP, INDEX, NECK, NOSE, NUM_JOINTS, PELVIS
 
 _DIM = {name: i for i, name in enumerate(DIMENSIONS)}
-_ANGLE = {name: i for i, name in enumerate(ANGLES)}
 #: The joints of the skeleton that the model has.
 MODELLED = tuple(sorted(LINK_OF_JOINT))
 
@@ -29,6 +29,11 @@ for _i, _p in enumerate(_PARENT):
 _LEVELS = [np.flatnonzero(_DEPTH == d) for d in range(_DEPTH.max() + 1)]
 _MOVING = np.array([i for i, link in enumerate(LINKS) if link.axis is not None])
 _AXES = np.array([link.axis for link in LINKS if link.axis is not None], float)
+_SKEW = np.zeros((len(_AXES), 3, 3))
+for _i, (_x, _y, _z) in enumerate(_AXES):
+    _SKEW[_i] = [[0, -_z, _y], [_z, 0, -_x], [-_y, _x, 0]]
+_OUTER = _AXES[:, :, None] * _AXES[:, None, :]
+_MODEL_LINKS = np.array([LINK_INDEX.get(LINK_OF_JOINT[j], -1) for j in MODELLED])
 # The limbs side by side: left arm, right arm, left leg, right leg.
 _LIMBS = (('l', 'shoulder', 'elbow', 'wrist'), ('r', 'shoulder', 'elbow', 'wrist'),
           ('l', 'hip', 'knee', 'ankle'), ('r', 'hip', 'knee', 'ankle'))
@@ -37,8 +42,6 @@ _START, _MIDDLE, _END = (np.array([INDEX[_LONG[limb[0]] + limb[k]] for limb in _
                          for k in (1, 2, 3))
 _UPPER = np.array([_DIM[n] for n in ('upper_arm', 'upper_arm', 'thigh', 'thigh')])
 _LOWER = np.array([_DIM[n] for n in ('forearm', 'forearm', 'shin', 'shin')])
-_LIMB_ANGLES = np.array([[_ANGLE[f'{limb[0]}_y_{limb[1]}'] + k for k in range(4)]
-                         for limb in _LIMBS])
 _LIMB_LINKS = np.array([LINK_INDEX[f'{limb[0]}_y_{limb[1]}'] for limb in _LIMBS])
 _TORSO, _NECK_LINK = LINK_INDEX['torso'], LINK_INDEX['r_head']
 #: Links at the beginning, and joints that are aimed at: of the limbs, and of the head.
@@ -53,6 +56,13 @@ _NATURAL = np.array([1.0, 1.0, -1.0, -1.0])[:, None]
 _STRAIGHT = 0.03
 #: Such a bend (cosine) against the natural direction is taken as overstretched.
 _OVERSTRETCHED = np.cos(0.3)
+#: a @ _TURNS is the matrix that takes b to a x b: two products, where six pickings cost more.
+_TURNS = np.zeros((3, 3, 3))
+for _i in range(3):
+    _TURNS[_i, (_i + 2) % 3, (_i + 1) % 3], _TURNS[_i, (_i + 1) % 3, (_i + 2) % 3] = 1, -1
+_TURNS = _TURNS.reshape(3, 9)
+# of numpy 2; a third of the time
+_dot = getattr(np, 'vecdot', lambda a, b: (a * b).sum(-1))
 
 
 @dataclass
@@ -66,27 +76,12 @@ class Posture:
     residual: np.ndarray    # (N, 17) m, distance of the model's joints; NaN where it has none
 
 
-def _dot(a, b):
-    return (a * b).sum(-1)
-
-
-# of numpy 2; a third of the time
-_dot = getattr(np, 'vecdot', _dot)
-
-
 def _unit(v):
     return v / np.maximum(np.sqrt(_dot(v, v)), 1e-9)[..., None]
 
 
 def _sq(v):
     return _dot(v, v)
-
-
-#: a @ _TURNS is the matrix that takes b to a x b: two products, where six pickings cost more.
-_TURNS = np.zeros((3, 3, 3))
-for _i in range(3):
-    _TURNS[_i, (_i + 2) % 3, (_i + 1) % 3], _TURNS[_i, (_i + 1) % 3, (_i + 2) % 3] = 1, -1
-_TURNS = _TURNS.reshape(3, 9)
 
 
 def _cross(a, b):
@@ -166,79 +161,6 @@ def _hinges(first, second):
     return hinge + _STRAIGHT * usual
 
 
-def _elements():
-    """Of each angle the elements (limb or head, row, column) that are its sine and its cosine,
-    with their signs, and the sign with which it counts.
-    """
-    of = {}
-    for limb, sign, first in ((0, 1, 'l_y_shoulder'), (1, -1, 'r_y_shoulder')):
-        y = _ANGLE[first]
-        of[y] = sign, (limb, 0, 2), -sign, (limb, 1, 2), -sign
-        of[y + 1] = 1, (limb, 2, 2), 1, (limb, 2, 2), 1            # the sine is put in
-        of[y + 2] = sign, (limb, 2, 0), sign, (limb, 2, 1), sign
-    for limb, sign, first in ((2, 1, 'l_y_hip'), (3, -1, 'r_y_hip')):
-        y = _ANGLE[first]
-        of[y] = -1, (limb, 0, 1), 1, (limb, 1, 1), -1
-        of[y + 1] = 1, (limb, 2, 1), 1, (limb, 2, 1), sign         # the cosine is put in
-        of[y + 2] = -1, (limb, 2, 0), 1, (limb, 2, 2), -1
-    of[_ANGLE['r_head']] = 1, (4, 2, 1), 1, (4, 1, 1), 1
-    of[_ANGLE['y_head']] = -1, (4, 0, 1), 1, (4, 0, 1), 1          # the cosine is put in
-    of[_ANGLE['p_head']] = 1, (4, 0, 2), 1, (4, 0, 0), -1
-    out = np.zeros((5, len(ANGLES)), int)
-    out[4, _LIMB_ANGLES[:, 3]] = 1                                 # hinges are put in; no waist
-    for angle, (a, sine, b, cosine, turn) in of.items():
-        out[:, angle] = a, np.dot(sine, (9, 3, 1)), b, np.dot(cosine, (9, 3, 1)), turn
-    return out
-
-
-_SINE_SIGN, _SINE, _COSINE_SIGN, _COSINE, _TURN_SIGN = _elements()
-#: The two elements whose root of squares is the other one: of the shoulders' p, the hips', y_head.
-_REST = np.array([[2, 5], [11, 14], [19, 22], [28, 31], [36, 38]]).T
-_BY_SINE = np.array([_ANGLE[n] for n in ('l_p_hip', 'r_p_hip', 'y_head')])
-_SHOULDER_Y, _SHOULDER_P, _SHOULDER_R = (
-    slice(_ANGLE['l_y_shoulder'] + i, _ANGLE['r_y_shoulder'] + i + 1,
-          _ANGLE['r_y_shoulder'] - _ANGLE['l_y_shoulder']) for i in range(3))
-_HINGE = _LIMB_ANGLES[:, 3]
-
-
-def _angles(axes, bent, along):
-    """All angles from the axes of what is turned.
-
-    Shoulders are Rz(-s y) Rx(s p) Rz(s r), hips Rz(-y) Rx(s p) Ry(-r), the head Rx(r) Rz(y)
-    Ry(-p): each angle is arctan2 of two of the matrix' elements, or of one and two others' root.
-
-    Args:
-        axes: (N, 5, 3, 3), limbs and head.
-        bent, along: (N, 4), sine and cosine of the hinges'.
-
-    Returns:
-        (N, 20) rad, in the order of ANGLES.
-    """
-    flat = axes.reshape(len(axes), 45)
-    sine, cosine = flat[:, _SINE] * _SINE_SIGN, flat[:, _COSINE] * _COSINE_SIGN
-    rest = np.hypot(flat[:, _REST[0]], flat[:, _REST[1]])
-    across = rest[:, :2]
-    sine[:, _SHOULDER_P], cosine[:, _BY_SINE] = across, rest[:, 2:]
-    sine[:, _HINGE], cosine[:, _HINGE] = bent, along
-    up = across < 1e-9
-    if up.any():
-        # an arm right up or down: what turns it about z is one angle, that of r
-        arms = axes[:, :2]
-        sine[:, _SHOULDER_Y][up], cosine[:, _SHOULDER_Y][up] = 0.0, 1.0
-        sine[:, _SHOULDER_R][up] = (arms[..., 1, 0] * np.sign(arms[..., 2, 2]))[up]
-        cosine[:, _SHOULDER_R][up] = arms[..., 0, 0][up]
-    out = np.arctan2(sine, cosine)
-    # of the two triples that mean the same, that with the arm a little across or behind
-    y, p = out[:, _SHOULDER_Y], out[:, _SHOULDER_P]
-    other = (p < 0.4) & (np.abs(y) > np.pi / 2)
-    if other.any():
-        r = out[:, _SHOULDER_R]
-        out[:, _SHOULDER_Y] = np.where(other, y - np.copysign(np.pi, y), y)
-        out[:, _SHOULDER_P] = np.where(other, -p, p)
-        out[:, _SHOULDER_R] = np.where(other, r - np.copysign(np.pi, r), r)
-    return out * _TURN_SIGN
-
-
 def inverse(joints, dimensions=None, rotation=None):
     """Angles of the model that put it where the joints are; closed form.
 
@@ -283,7 +205,7 @@ def inverse(joints, dimensions=None, rotation=None):
     np.negative(limbs, out=axes[:, :4, :, 2])
     axes[:, 4, :, 0], axes[:, 4, :, 1], axes[:, 4, :, 2] = side[:, 4], third[:, 4], first[:, 4]
     bent, along = _dot(second, third[:, :4]), _dot(second, limbs)
-    angles = _angles(axes, bent, along)
+    angles = of_axes(axes, bent, along)
 
     # second, turned into the plane at right angles to the hinge
     turned = along[..., None] * limbs + bent[..., None] * third[:, :4]
@@ -345,13 +267,6 @@ def forward(posture):
         position[:, level] = p + (r @ origin[:, level, :, None])[..., 0]
         rotation[:, level] = r @ turn[:, level]
     return position, rotation
-
-
-_SKEW = np.zeros((len(_AXES), 3, 3))
-for _i, (_x, _y, _z) in enumerate(_AXES):
-    _SKEW[_i] = [[0, -_z, _y], [_z, 0, -_x], [-_y, _x, 0]]
-_OUTER = _AXES[:, :, None] * _AXES[:, None, :]
-_MODEL_LINKS = np.array([LINK_INDEX.get(LINK_OF_JOINT[j], -1) for j in MODELLED])
 
 
 def forward_joints(posture):

@@ -8,7 +8,7 @@ import pytest
 PACKAGE = pathlib.Path(__file__).resolve().parent.parent / 'lifting_ros'
 
 _GROUND = {'skeleton', 'camera', 'person', 'body_frame', 'rigid', 'frame_tree', 'human_model',
-           'kinematics', 'matrices'}
+           'human_angles', 'kinematics', 'matrices'}
 _CORE = _GROUND | {'prior', 'lifting', 'network', 'tracking', 'pipeline', 'drawing', 'view',
                    'video', 'prediction', 'fusion', 'separation'}
 #: room -> rooms of the project it may import besides itself
@@ -23,7 +23,8 @@ LAW = {
     'rigid': {'person'},
     'frame_tree': {'rigid'},
     'human_model': {'skeleton'},
-    'kinematics': {'skeleton', 'body_frame', 'human_model'},
+    'human_angles': {'human_model'},
+    'kinematics': {'skeleton', 'body_frame', 'human_model', 'human_angles'},
     'drawing': {'skeleton', 'camera', 'person'},
     'view': {'skeleton', 'camera', 'person', 'drawing'},
     'prediction': _GROUND | {'tracking'},

@@ -20,15 +20,15 @@ class TrackerOptions:
     keep_left: float = 2.0   # the same for one who left the image, or would have by now
     show_gap: float = 0.35   # a person not seen is still given out, as PREDICTED, for so long
     max_cost: float = 12.0   # pairs that cost more do not match (association.py)
-    lost_cost: float = 6.0   # the same for who was not in the last image: others may come out
+    lost_cost: float = 8.0   # the same for who was not in the last image: others may come out
     decide: float = 1.0      # for so long who comes into sight may still be taken for another
     return_cost: float = 3.0   # he is new where everybody lost costs more (reunion.py)
     glimpse: float = 0.3     # who is seen for less time keeps no name of somebody else
-    patience: float = 8.0    # he is waited for for so many times as long as he was seen
+    patience: float = 12.0    # he is waited for for so many times as long as he was seen
     seen: float = 0.15       # a keypoint above this confidence counts as seen
     max_step: float = 5.0    # time running on by more than this starts afresh
     confirm: float = 0.4     # who is less sure than this is given out when seen a second time
-    appearance: float = 1.0  # how much clothes count against place
+    appearance: float = 2.0  # how much clothes count against place
     filter: FilterOptions = FilterOptions()
 
 
