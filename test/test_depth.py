@@ -8,7 +8,7 @@ import pytest
 from lifting_ros.camera import Camera
 from lifting_ros.lifting import DepthImage, Lifter
 from lifting_ros.lifting.depth import SURFACE
-from lifting_ros.lifting.refine import exponential
+from lifting_ros.lifting.problem import exponential
 from lifting_ros.person import ScaleSource, Source
 from lifting_ros.skeleton import JOINTS
 

@@ -147,31 +147,32 @@ def test_coarse_to_fine_finds_what_the_full_search_finds(prior):
 
 def test_refinement_gradient_and_minimum(prior, lifter, scene):
     """The analytic gradient is that of the cost, and no nearby state is better."""
-    from lifting_ros.lifting import refine as r
+    from lifting_ros.lifting.problem import Problem, start
+    from lifting_ros.lifting.refine import linearise, refine
     rays = in_world(scene)[:4]
     n = 4
-    problem = r.Problem(
+    problem = Problem(
         rays, across(rays), scene[1][:4], np.tile(0.004 ** 2 * np.eye(2), (n, 17, 1, 1)),
         prior.mean[:n], prior.basis[:n], prior.psi[:n] + 1e-4, np.full(n, 0.03),
         np.tile(prior.stature, (n, 1)), length_mean=prior.length_mean,
         length_root=lifter.length_root)
     rng = np.random.default_rng(7)
-    state = r.start(problem, 0.1 * rng.normal(size=(n, prior.dimensions)), np.full(n, 1.0),
-                    np.tile([2.0, 0, 0], (n, 1)))
-    state, linear = r.refine(problem, state, rounds=60, tolerance=1e-9)
+    state = start(problem, 0.1 * rng.normal(size=(n, prior.dimensions)), np.full(n, 1.0),
+                  np.tile([2.0, 0, 0], (n, 1)))
+    state, linear = refine(problem, state, rounds=60, tolerance=1e-9)
     low = linear.cost
     for _ in range(40):
         step = rng.normal(size=(n, prior.dimensions + 7)) * 1e-3
         # spreads follow depth in the cost but not in its gradient, so allow for their slope
-        assert (r.linearise(problem, state.moved(step)).cost > low - 0.3).all()
-    start = state.moved(rng.normal(size=(n, prior.dimensions + 7)) * 0.05)
-    at = r.linearise(problem, start)
+        assert (linearise(problem, state.moved(step)).cost > low - 0.3).all()
+    away = state.moved(rng.normal(size=(n, prior.dimensions + 7)) * 0.05)
+    at = linearise(problem, away)
     for p in [*range(3), prior.dimensions, prior.dimensions + 1, prior.dimensions + 2]:
         # directions that do not change depth much: coefficients and turns
         step = np.zeros((n, prior.dimensions + 7))
         step[:, p] = 1e-5
-        slope = (r.linearise(problem, start.moved(step)).cost
-                 - r.linearise(problem, start.moved(-step)).cost) / 2e-5
+        slope = (linearise(problem, away.moved(step)).cost
+                 - linearise(problem, away.moved(-step)).cost) / 2e-5
         scale = np.abs(at.gradient).max(1) + 10
         assert (np.abs(slope / 2 - at.gradient[:, p]) < 0.2 * scale).all()
 

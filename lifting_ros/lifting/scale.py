@@ -7,7 +7,7 @@ import numpy as np
 from ..person import ScaleSource
 from ..skeleton import NUM_JOINTS
 from .depth import measure
-from .refine import MARKED
+from .problem import MARKED
 
 #: A given stature is believed to this relative sigma: it says how tall somebody is, not how long
 #: each limb is.

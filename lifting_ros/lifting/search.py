@@ -11,7 +11,8 @@ from . import posterior, scale
 from .closed_form import ClosedForm
 from .frames import across, upright
 from .inputs import Answer, ray_covariances
-from .refine import Problem, refine, robust, start
+from .problem import Problem, robust, start
+from .refine import refine
 
 #: How well gravity is known where it is given, and the pitches that are tried where it is not.
 _TILT_SIGMA = np.radians(2.0)
