@@ -8,6 +8,7 @@ from lifting_ros.lifting import linear
 from lifting_ros.lifting.believe import _best
 from lifting_ros.lifting.density import Belief, RayDensity, gelu
 from lifting_ros.lifting.frames import across
+from lifting_ros.lifting.lengths import Lengths
 from lifting_ros.lifting.proposal import translation
 from lifting_ros.prior.model import LENGTHS
 from lifting_ros.skeleton import HEAD_TOP, HIPS, MIRROR, NECK, NOSE, NUM_JOINTS, PELVIS, SPINE
@@ -127,7 +128,7 @@ def test_lengths_are_the_plain_formula():
     before = linear.condition(belief, view)
     root = rng.normal(0, 0.01, (12, 12))
     mean, spread = rng.uniform(0.1, 0.3, 12), root @ root.T + 1e-5 * np.eye(12)
-    lengths = linear.Lengths(mean, spread)
+    lengths = Lengths(mean, spread)
     got, judged = lengths.tell(before), lengths.judge(before)
     for i in range(2):
         measure, length = np.zeros((12, SIZE)), np.zeros(12)

@@ -13,6 +13,7 @@ from ..skeleton import INDEX, NUM_JOINTS
 from . import calibration, linear, scale
 from .frames import across, upright
 from .inputs import Answer, ray_noise
+from .lengths import Lengths
 
 #: Sigma in statures by which other people's skeletons differ from those the density knows.
 _SKELETON = 0.003
@@ -96,7 +97,7 @@ class Believer:
     def __init__(self, prior, density, factors=None):
         self.prior, self.density = prior, density
         self.lengths = (None if prior.length_mean is None else
-                        linear.Lengths(prior.length_mean, prior.length_covariance))
+                        Lengths(prior.length_mean, prior.length_covariance))
         factors = np.ones((2, NUM_JOINTS)) if factors is None else factors
         self.factors = factors if callable(factors) else calibration.Constant(factors)
 

@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..prior.model import LENGTHS
 from ..skeleton import HIPS, NECK, NUM_JOINTS, PELVIS, SPINE
 from .proposal import translation
 
@@ -31,7 +30,6 @@ _FREEDOM = 6.0
 _LEAST = 0.02
 #: Weight of one that is dropped. It enters the evidence: -2 log of how seldom keypoints are wrong.
 _NOTHING = 1e-3
-_PAIRS = np.array(LENGTHS).T
 #: Pelvis and spine are the middles of others: what these have for themselves is shared with them.
 _MIDDLES = ((PELVIS, HIPS), (SPINE, (PELVIS, NECK)))
 _SHARED = [*HIPS, NECK]
@@ -41,10 +39,6 @@ for _joint, _pair in _MIDDLES:
     _MADE[_joint] = _MADE[list(_pair)].mean(0)
 _FIRST, _SECOND = np.nonzero(_MADE @ _MADE.T)
 _SHARES = _MADE[_FIRST] * _MADE[_SECOND]
-#: The bones that end in each joint, the last again where there are fewer; none: one of no length.
-_ENDS = [[i for i, pair in enumerate(LENGTHS) if j in pair] or [len(LENGTHS)]
-         for j in range(NUM_JOINTS)]
-_ENDS = np.array([(e + 9 * e[-1:])[:max(map(len, _ENDS))] for e in _ENDS])
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,28 +65,6 @@ class Posterior:
     stretched: np.ndarray
     strange: np.ndarray
     odd: np.ndarray
-
-
-def _middles(rows):
-    """Make rows (B, 17, ...) of pelvis and spine the means of their neighbours', in place."""
-    for joint, (a, b) in _MIDDLES:
-        rows[:, joint] = (rows[:, a] + rows[:, b]) / 2
-
-
-def _factors(belief, shared):
-    """What joints have in common, F (B, 17, 3, R), with x = mean + F u + own errors.
-
-    Of the joints ``shared`` their own errors are in F, too.
-    """
-    b, _, _, rank = belief.low.shape
-    out = np.zeros((b, NUM_JOINTS, 3, rank + 3 + 3 * len(shared)))
-    out[..., :rank] = belief.low
-    out[..., rank:rank + 3] = _PLACE * np.eye(3)
-    for k, joint in enumerate(shared, 1):
-        first = rank + 3 * k
-        out[:, joint, :, first:first + 3] = belief.turn * np.sqrt(belief.variance[:, joint, None])
-    _middles(out)
-    return out
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +95,28 @@ class View:
         row = who[:, None]
         return View(self.axes[row, order], self.weight[row, order], self.noise[row, order],
                     self.sigma[row, order], self.known[who])
+
+
+def _middles(rows):
+    """Make rows (B, 17, ...) of pelvis and spine the means of their neighbours', in place."""
+    for joint, (a, b) in _MIDDLES:
+        rows[:, joint] = (rows[:, a] + rows[:, b]) / 2
+
+
+def _factors(belief, shared):
+    """What joints have in common, F (B, 17, 3, R), with x = mean + F u + own errors.
+
+    Of the joints ``shared`` their own errors are in F, too.
+    """
+    b, _, _, rank = belief.low.shape
+    out = np.zeros((b, NUM_JOINTS, 3, rank + 3 + 3 * len(shared)))
+    out[..., :rank] = belief.low
+    out[..., rank:rank + 3] = _PLACE * np.eye(3)
+    for k, joint in enumerate(shared, 1):
+        first = rank + 3 * k
+        out[:, joint, :, first:first + 3] = belief.turn * np.sqrt(belief.variance[:, joint, None])
+    _middles(out)
+    return out
 
 
 def condition(belief, view, dropped=None, rounds=2, spread=True):
@@ -257,53 +251,3 @@ def _left_out(a, c, d, solved, more):
     u, v = (d * x - c * y) / det, (a * y - c * x) / det
     a, c, d = d / det - more[0], -c / det - more[1], a / det - more[2]
     return (d * u * u - 2 * c * u * v + a * v * v) / np.maximum(a * d - c * c, 1e-300)
-
-
-class Lengths:
-    """How long people's bones are.
-
-    Args:
-        mean: (12,) and covariance (12, 12) of :data:`~lifting_ros.prior.model.LENGTHS`, statures.
-    """
-
-    def __init__(self, mean, covariance):
-        self.mean, self.covariance = mean, covariance
-        self._precision = np.linalg.inv(covariance)
-        self._variance = np.diag(covariance)
-
-    def _off(self, joints):
-        """By how much bones are too short (B, 12), and unit vectors along them (B, 12, 3)."""
-        bone = joints[:, _PAIRS[0]] - joints[:, _PAIRS[1]]
-        length = np.sqrt((bone ** 2).sum(-1))
-        return self.mean - length, bone / np.maximum(length, 1e-9)[..., None]
-
-    def _square(self, off):
-        return (off @ self._precision * off).mean(1)
-
-    def judge(self, posterior):
-        """The posterior with ``stretched`` alone."""
-        return replace(posterior, stretched=self._square(self._off(posterior.mean)[0]))
-
-    def tell(self, posterior):
-        """The posterior once more told how long bones are, linear about its mean."""
-        b = len(posterior.mean)
-        off, along = self._off(posterior.mean)
-        rows = posterior.covariance.reshape(b, NUM_JOINTS, 3, _SIZE)
-        cross = (along[:, :, None] @ (rows[:, _PAIRS[0]] - rows[:, _PAIRS[1]]))[:, :, 0]
-        own = self._along(cross, along)
-        gain = np.linalg.inv(own + self.covariance)
-        push = gain @ off[..., None]
-        step = (cross.swapaxes(1, 2) @ push).reshape(b, NUM_JOINTS, 3)
-        single = np.zeros((b, len(self.mean) + 1))
-        single[:, :-1] = off ** 2 / self._variance
-        return replace(
-            posterior, mean=posterior.mean + step,
-            covariance=posterior.covariance - cross.swapaxes(1, 2) @ (gain @ cross),
-            stretched=self._square(off), strange=self._square(off - (own @ push)[..., 0]),
-            odd=single[:, _ENDS].max(-1))
-
-    def _along(self, cross, along):
-        """Covariance of lengths (B, 12, 12) by that of lengths with joints (B, 12, 51)."""
-        columns = cross.reshape(len(cross), -1, NUM_JOINTS, 3).swapaxes(1, 2)
-        bones = columns[:, _PAIRS[0]] - columns[:, _PAIRS[1]]
-        return (bones @ along[..., None])[..., 0]
