@@ -13,8 +13,9 @@ from torch import nn
 
 from ..lifting.density import INPUTS, features
 from ..prior.file import WEIGHTS, load_tensors, record_digest, save_tensors
-from ..prior.fit import turn
+from ..prior.fit import facing, turn
 from ..skeleton import INDEX, LSP_JOINTS, MIRROR, NUM_JOINTS
+from .mistakes import from_folders, put_on
 from .mocap import HELD_OUT_SUBJECTS, normalise, read
 from .prior import split, training_poses
 from .variety import rotation
@@ -29,6 +30,8 @@ _COCO = [INDEX[n] for n in ('nose', 'left_shoulder', 'right_shoulder', 'left_elb
 #: Share of bodies with the captures' own proportions: with made ones alone, people of captures
 #: that no fit has seen are lifted towards the middle of what was made.
 _CAPTURED = 0.3
+#: Share of people seen as the network sees them, where pictures of it are given.
+_AS_SEEN = 0.4
 
 
 class RayNet(nn.Module):
@@ -52,7 +55,7 @@ class RayNet(nn.Module):
         return self.last(x)
 
 
-def views(unit, rng):
+def views(unit, rng, seen=None):
     """Random cameras over poses.
 
     Pitch, distance, noise and missing joints are as wide as cameras on robots, walls and desks
@@ -62,6 +65,7 @@ def views(unit, rng):
     Args:
         unit: (N, 17, 3) poses in statures, z up, any heading.
         rng: numpy Generator.
+        seen: :class:`~.mistakes.Mistakes` that a share of the people are seen with, or None.
 
     Returns:
         inputs (N, INPUTS) float32 and targets (N, 17, 3) float32 in the view's frame.
@@ -90,11 +94,20 @@ def views(unit, rng):
         mine = np.array([INDEX[f'{s}_{j}'] for s in ('left', 'right') for j in limbs])
         rays[np.ix_(swap, mine)] = rays[np.ix_(swap, np.array(MIRROR)[mine])]
     rays /= np.linalg.norm(rays, axis=-1, keepdims=True)
+    sigma = np.repeat(noise[:, None], NUM_JOINTS, 1)
+    if seen is not None:
+        who = np.flatnonzero(rng.random(n) < _AS_SEEN)
+        ahead = at[who] / np.linalg.norm(at[who], axis=1, keepdims=True)
+        far = np.linalg.norm(at[who], axis=1)
+        offset, confidence[who], spread = seen.draw(facing(unit[who]), rng)
+        rays[who] = put_on(points[who] / np.linalg.norm(points[who], axis=-1, keepdims=True),
+                           ahead, far, offset)
+        sigma[who] = spread / far[:, None]
     # gravity unknown: the image's own up is taken, which is off by pitch and roll
     known = rng.random(n) < 0.8
     by = _tilt(n, rng, known)
     rays, truth = rays @ np.swapaxes(by, 1, 2), unit @ np.swapaxes(by, 1, 2)
-    inputs, frame = features(rays, confidence, np.repeat(noise[:, None], NUM_JOINTS, 1), known)
+    inputs, frame = features(rays, confidence, sigma, known)
     target = (truth - truth[:, :1]) @ np.swapaxes(frame, 1, 2)
     return inputs, target.astype(np.float32)
 
@@ -153,8 +166,9 @@ def loss_of(out, target, rank):
 
 
 def train(poses, minutes, seed=0, width=768, blocks=2, rank=6, batch=512, rate=1.5e-3,
-          variety=0.5, weights=None, save=None):
-    """Train for some minutes, from ``weights`` (name -> numpy) if given.
+          variety=0.5, weights=None, save=None, seen=None):
+    """Train for some minutes, from ``weights`` (name -> numpy) if given; ``seen``: of
+    :func:`views`.
 
     ``save(weights, report)`` is called every 2000 steps: training may be cut short.
 
@@ -178,7 +192,7 @@ def train(poses, minutes, seed=0, width=768, blocks=2, rank=6, batch=512, rate=1
         for group in optimiser.param_groups:
             group['lr'] = rate * min(1, step / 200) * (0.5 + 0.5 * np.cos(np.pi * share)) + 1e-6
         unit = turn(pool[rng.integers(len(pool), size=batch)], rng.uniform(-np.pi, np.pi, batch))
-        inputs, target = views(unit, rng)
+        inputs, target = views(unit, rng, seen)
         loss, error = loss_of(net(torch.from_numpy(inputs)), torch.from_numpy(target), rank)
         optimiser.zero_grad()
         loss.backward()
@@ -215,6 +229,9 @@ def add_arguments(parser):
     parser.add_argument('--width', type=int, default=768)
     parser.add_argument('--blocks', type=int, default=2)
     parser.add_argument('--variety', type=float, default=0.5)
+    parser.add_argument('--pictures', nargs='*', help='folders of rendered people that the '
+                        'density learns the mistakes of the network from (render crops)')
+    parser.add_argument('--network', help="the network's file (the shipped one)")
     parser.add_argument('--seed', type=int, default=0)
 
 
@@ -224,6 +241,7 @@ def run(args):
     begin = load_tensors(args.start)[0] if args.start else None
     if begin is not None:       # a calibration is of the density as it was
         begin = {k: v for k, v in begin.items() if not k.startswith('calibration.')}
+    seen = from_folders(args.network, args.pictures, args.seed) if args.pictures else None
     held = [*args.exclude_source, *args.holdout_subject]
 
     def save(weights, report):
@@ -232,7 +250,8 @@ def run(args):
         record_digest(args.out)
 
     weights, report = train(keep, args.minutes, args.seed, args.width, args.blocks,
-                            rate=args.rate, variety=args.variety, weights=begin, save=save)
+                            rate=args.rate, variety=args.variety, weights=begin, save=save,
+                            seen=seen)
     save(weights, report)
     print(f'{args.out}: {report["steps"]} steps, error {report["error"]} statures')
     return 0
