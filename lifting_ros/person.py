@@ -58,3 +58,19 @@ class Person:
     age: float = 0.0                          # s since the person was first seen
     matched: bool = True                      # seen in this very image
     occluded: bool = False                    # several joints hidden though the person is seen
+
+
+def stacked(people):
+    """What is known in space of a list of Person, side by side.
+
+    Returns:
+        joints (N, 17, 3) m, covariance (N, 17, 3, 3) m^2, velocity (N, 17, 3) m/s and
+        velocity_covariance (N, 17, 3, 3) m^2/s^2, float64 copies.
+
+    Raises:
+        ValueError, TypeError: one of them has something else there.
+    """
+    return tuple(np.array([getattr(p, name) for p in people], np.float64).reshape(
+        (len(people), NUM_JOINTS) + shape) for name, shape in (
+            ('joints', (3,)), ('covariance', (3, 3)), ('velocity', (3,)),
+            ('velocity_covariance', (3, 3))))

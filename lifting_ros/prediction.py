@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from .person import stacked
 from .skeleton import PELVIS
 from .tracking import motion
 
@@ -83,8 +84,7 @@ def moved_on(people, seconds):
     out = list(people)
     if not which or seconds == 0:
         return out
-    parts = carried(*(np.array([getattr(people[i], name) for i in which]) for name in (
-        'joints', 'covariance', 'velocity', 'velocity_covariance')), seconds)
+    parts = carried(*stacked([people[i] for i in which]), seconds)
     for row, i in enumerate(which):
         joints, covariance, velocity, spread = (part[row] for part in parts)
         out[i] = replace(people[i], joints=joints, covariance=covariance, velocity=velocity,

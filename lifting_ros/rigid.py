@@ -8,6 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from .person import stacked
+
 
 def matrix(quaternion):
     """Rotation (3, 3) of a quaternion (4,) x y z w, which is brought to length 1 first.
@@ -61,8 +63,7 @@ def moved_all(people, rotation, translation):
     """Persons in another frame, as :func:`moved` has each of them; new objects."""
     if not people:
         return []
-    parts = moved_arrays([np.array([getattr(p, name) for p in people], np.float64) for name in (
-        'joints', 'covariance', 'velocity', 'velocity_covariance')], rotation, translation)
+    parts = moved_arrays(stacked(people), rotation, translation)
     out = []
     for p, a, b, c, d in zip(people, *parts):
         new = object.__new__(type(p))       # replace() takes as long as all the rest

@@ -18,7 +18,8 @@ from std_msgs.msg import Header
 import rep155_source
 from test_ros_pose_node import Bench
 from lifting_ros.human_model import ANGLES, LINK_OF_JOINT
-from lifting_ros.ros import hri, hri_body, wire
+from lifting_ros.ros import hri, hri_body
+from lifting_ros.ros.body_states import BodyStates
 from lifting_ros.ros.conversions import to_array
 from lifting_ros.ros.hri import SKELETON2D
 from lifting_ros.skeleton import INDEX, JOINTS
@@ -392,7 +393,7 @@ def test_everybody_is_told_his_own_in_whatever_order_they_come(world, rng):
         for publisher in (*world.node.open.values(), *alone.node.open.values()):
             publisher.sent.clear()
         world.frames.clear()
-        states = wire.States(who) if n % 2 else None
+        states = BodyStates(who) if n % 2 else None
         world.bodies.publish(header, who, image, states=states)
         assert world.node.open['/humans/bodies/tracked'].sent[-1].ids == [p.id for p in who]
         mine = {t.child_frame_id: t for m in world.frames for t in m.transforms}

@@ -28,6 +28,7 @@ from ..msg import SkeletonArray
 from ..person import Person, ScaleSource, Source
 from ..tracking import Observation, Tracker, TrackerOptions
 from . import compat, hri, qos, wire
+from .body_states import BodyStates
 from .markers import Markers
 from .source_node import clip
 from .transforms import Transforms
@@ -121,7 +122,7 @@ def measure(people=4, frames=400, rate=60.0, sigmas=1.0, listeners=True):
             clock = [time.process_time_ns()]
             found = tracker.update(seen, 100 + n / 30)
             clock.append(time.process_time_ns())
-            states = wire.States(found)
+            states = BodyStates(found)
             skeletons.publish(wire.write(found, header, 640, 480, states=states))
             clock.append(time.process_time_ns())
             tf.people(header, found, states.quaternion)

@@ -14,7 +14,8 @@ from rclpy.clock import Clock, ClockType
 
 from .. import human_model, kinematics
 from ..skeleton import INDEX, NUM_JOINTS
-from . import compat, qos, wire
+from . import compat, qos
+from .body_states import BodyStates
 from .hri_body import POINTS2D, RESIDUAL_LINKS, Body
 from .template import Patched, Sheaf
 
@@ -111,8 +112,8 @@ class Bodies:
             image_header: of the image, where positions are in another frame than it, with the
                 same stamp; or None.
             twists: (N, 6) m/s and rad/s of the people, instead of ``skeletons``; or None.
-            states: :class:`~lifting_ros.ros.wire.States` of the people, where they are there
-                already.
+            states: :class:`~lifting_ros.ros.body_states.BodyStates` of the people, where they
+                are there already.
         """
         now, self._header = self._clock(), header
         seen = image_header or header
@@ -122,7 +123,7 @@ class Bodies:
             return
         if size is None and image is not None:
             size = image.shape[1::-1]
-        states = states or wire.States(people)
+        states = states or BodyStates(people)
         twists = states.twist if twists is None else twists
         if skeletons is not None:
             told = {s.id: _rates(s) for s in skeletons.skeletons}

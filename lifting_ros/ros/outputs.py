@@ -13,6 +13,7 @@ from ..drawing import draw_people
 from ..msg import SkeletonArray, SkeletonModel
 from ..rigid import moved_all
 from . import hri, qos, wire
+from .body_states import BodyStates
 from .conversions import to_model
 from .frames import NotThere
 from .images import fill
@@ -35,7 +36,7 @@ class Answer:
     up: object                     # (3,) against gravity in the camera's frame, or None
     started: float                 # time.perf_counter() when the image was taken
     frame: str = ''                # the camera's own frame
-    states: wire.States = None
+    states: BodyStates = None
 
 
 class Outputs:
@@ -109,16 +110,16 @@ class Outputs:
     def _whole(self, people):
         """The people of whom a body can be made, and these."""
         try:
-            return people, wire.States(people)
+            return people, BodyStates(people)
         except Exception:  # noqa: BLE001 (whatever is wrong with one, keep the rest)
             whole = []
             for person in people:
                 try:
-                    wire.States([person])
+                    BodyStates([person])
                     whole.append(person)
                 except Exception as error:  # noqa: BLE001
                     self._lost(person, error)
-            return whole, wire.States(whole)
+            return whole, BodyStates(whole)
 
     def _lost(self, person, error):
         self._node.get_logger().error(f'person {person.id} left out: {type(error).__name__}: '

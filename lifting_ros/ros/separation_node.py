@@ -13,6 +13,7 @@ from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
 from ..msg import LinkSeparation, Separation
+from ..person import stacked
 from ..prediction import known_velocity
 from ..separation import LIMBS, WALK, capsules, nearest
 from . import qos, spin
@@ -102,10 +103,9 @@ class SeparationNode(Node):
         return self._done(msg, people, limbs)
 
     def _limbs(self, people):
-        parts = [np.array([getattr(p, name) for p in people]).reshape(shape) for name, shape in (
-            ('joints', (-1, 17, 3)), ('covariance', (-1, 17, 3, 3)), ('velocity', (-1, 17, 3)),
-            ('velocity_covariance', (-1, 17, 3, 3)))]
-        return capsules(*parts[:2], *known_velocity(*parts[2:]), self.values['inflate'])
+        joints, covariance, velocity, spread = stacked(people)
+        return capsules(joints, covariance, *known_velocity(velocity, spread),
+                        self.values['inflate'])
 
     def _origin(self, link, now):
         """Where a link is: at ``now``, or as lately as TF has it within a tenth of a second."""
