@@ -6,8 +6,11 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from lifting_ros.lifting.closed_form import ClosedForm
-from lifting_ros.network.lift import Lift, eliminate, inverse, soft_peaks
+from lifting_ros.network.elimination import eliminate, inverse
+from lifting_ros.network.lift import Lift
 from lifting_ros.network.predict import bowl, cavity, predict
+from lifting_ros.network.rays import cells_of, rays_of, soft_peaks
+from lifting_ros.network.turns import rotation, upright_turn
 from lifting_ros.prior import PosePrior
 from lifting_ros.skeleton import INDEX
 
@@ -62,7 +65,7 @@ def test_twin_of_the_closed_form(prior, people):
         frames = lift.frames(torch.arange(HEADINGS).expand(len(rays), -1), upright)
         best = lift.search(r, w, noise, frames).argmin(1)
         mode, turn = best % prior.modes, best // prior.modes
-        frame = lift.rotation(lift.turns[turn], 2)
+        frame = rotation(lift.turns[turn], 2)
         joints, variance = lift.solve_one(r, w, noise, mode, frame)
     # the closed form takes its second pass at the distance it found: solve there, at ours
     again = reference.solve(rays, confidence, np.full((len(rays), 17), SIGMA / 2),
@@ -110,15 +113,28 @@ def test_elimination_and_inverse_against_lapack():
 @pytest.mark.parametrize('axis', [0, 1, 2])
 def test_rotation_against_scipy(axis):
     angle = torch.tensor(0.7).double()
-    frame = Lift.rotation(torch.stack((angle.cos(), angle.sin())), axis).numpy()
+    frame = rotation(torch.stack((angle.cos(), angle.sin())), axis).numpy()
     assert np.allclose(frame, Rotation.from_euler('xyz'[axis], -0.7).as_matrix())
+
+
+@pytest.mark.parametrize('camera', [None, torch.tensor([[200.0, 90.0, 140.0]]).double()])
+def test_cells_are_found_again_from_their_rays(camera):
+    rng = torch.Generator().manual_seed(0)
+    cells = 48 * torch.rand(3, 17, 2, generator=rng, dtype=torch.float64)
+    rays, focal, middle = rays_of(cells, 192, camera)
+    far = rays * (1 + torch.rand(3, 17, 1, generator=rng))
+    torch.testing.assert_close(cells_of(far, far[..., :1], focal, middle, 4), cells)
+    focal, centre = (192 / 2 / np.tan(0.48), [95.5] * 2) if camera is None else (200, [90, 140])
+    px = 4 * cells + 1.5
+    across = (torch.tensor(centre) - px) / focal       # y to the left, z up
+    torch.testing.assert_close(rays[..., 1:] / rays[..., :1], across)
 
 
 def test_frames_take_out_tilt_then_pitch_then_heading(prior):
     lift = _lift(prior[0])
     trunk = np.zeros((1, 17, 3))
     trunk[0, INDEX['neck'], 1:] = -np.sin(0.4), np.cos(0.4)
-    upright = lift.upright(torch.from_numpy(trunk))
+    upright = upright_turn(torch.from_numpy(trunk))
     frame = lift.frames(torch.tensor([[3 * HEADINGS + 5]]), upright)[0, 0].numpy()
     heading = 5 * 2 * np.pi / HEADINGS
     expected = (Rotation.from_euler('z', -heading) * Rotation.from_euler('y', 0.52)

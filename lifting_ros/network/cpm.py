@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..skeleton import NUM_JOINTS
-from .lift import Lift, soft_peaks
+from .lift import Lift
 from .model import EXTRAS, LiftConfig, Maps, grid
+from .rays import soft_peaks
 
 STRIDE = 8
 _MAPS = NUM_JOINTS + 1

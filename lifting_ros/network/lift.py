@@ -13,97 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..skeleton import INDEX, NUM_JOINTS
-from .decode import windows
+from ..skeleton import NUM_JOINTS
+from .elimination import diagonal, eliminate, inverse
+from .rays import SIGMA, cells_of, optical, rays_of, soft_peaks
+from .turns import rotation, upright_turn
 
-_FOV = 0.96             # rad a crop is taken to span where its camera is not known (55 degrees)
-_WINDOW = 5             # cells about the maximum that make the soft peak
 _NEAREST = 0.15         # statures: nobody is nearer than this
 _PITCHES = (0.0, -0.52)  # rad the camera may look up: level, and from above
 _ROBUST = 2.0           # sigmas at which a ray that the pose contradicts is half believed
-#: Accuracy of a peak in statures: a 64th of the crop's side, of which a person spans 0.8.
-SIGMA = 1.0 / 64 / 0.8
-
-
-def soft_peaks(belief):
-    """Expected position in a window about the maximum, and the maximum.
-
-    Args:
-        belief: (N, J, h, w) in 0..1.
-
-    Returns:
-        xy (N, J, 2) cells, weight (N, J).
-    """
-    values, top, place, offsets = windows(belief, _WINDOW)
-    moments = values @ F.pad(offsets, (0, 1), value=1.0)
-    return place + moments[..., :2] / (moments[..., 2:] + 1e-6), top
-
-
-def rays_of(cells, size, camera=None, stride=4):
-    """Unit viewing rays of cells, in a frame x forward, y left, z up.
-
-    Args:
-        cells: (N, J, 2) x, y.
-        size: side of the crop in px.
-        camera: (N, 3) focal length and principal point in px, or None for a crop of 55 degrees.
-        stride: px a cell.
-
-    Returns:
-        (N, J, 3) unit vectors, focal length (N or 1, 1) px, principal point (N or 1, 1, 2) px.
-    """
-    if camera is None:
-        focal = cells.new_full((1, 1), size / 2 / math.tan(_FOV / 2))
-        middle = cells.new_full((1, 1, 2), (size - 1) / 2)
-    else:
-        focal, middle = camera[:, :1], camera[:, None, 1:]
-    across = (middle - (stride - 1) / 2 - stride * cells) / focal[..., None]
-    ray = F.pad(across, (1, 0), value=1.0)
-    return ray / torch.sqrt((ray * ray).sum(2, keepdim=True)), focal, middle
-
-
-def eliminate(square, count):
-    """Gauss elimination of the first ``count`` unknowns of many symmetric systems.
-
-    Unrolled, for count is small and fixed: batches of any size run as a few operations, on every
-    device and in ONNX. The systems are last, where a vector unit finds them side by side.
-
-    Args:
-        square: (n, n, B), the leading count x count blocks positive definite.
-
-    Returns:
-        Schur complement (n - count, n - count, B); list of the rows (B on the right of what is
-        left of n after the pivot) by which was eliminated, over their pivots; pivots (count, B).
-    """
-    rows, pivots = [], []
-    for _ in range(count):
-        n = square.shape[0] - 1
-        head, tail = square.split((1, n))
-        pivot, row = head.split((1, n), 1)
-        pivots.append(pivot.clamp(min=1e-12))
-        rows.append(row / pivots[-1])
-        column, rest = tail.split((1, n), 1)
-        square = rest - column * rows[-1]
-    return square, rows, torch.cat(pivots)[:, 0]
-
-
-def inverse(square):
-    """Inverse of positive definite matrices (..., n, n) by Gauss and Jordan, unrolled likewise."""
-    n = int(square.shape[-1])
-    eye = torch.eye(n, device=square.device, dtype=square.dtype)
-    both = F.pad(square, (0, n)) + F.pad(eye, (n, 0))
-    for i in range(n):
-        row = both[..., i:i + 1, :]
-        row = row / row[..., i:i + 1].clamp(min=1e-12)
-        # the pivot's own row: both - (pivot - 1) * row is the row over its pivot
-        both = both - (both[..., :, i:i + 1] - eye[:, i:i + 1]) * row
-    return both[..., n:]
-
-
-def diagonal(values):
-    """(n,) -> (n, n); torch.diag has no ONNX counterpart."""
-    return values * torch.eye(len(values), device=values.device, dtype=values.dtype)
-
-
 #: The six different numbers of a symmetric 3x3: row and column.
 _ROW, _COLUMN = [0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2]
 
@@ -137,7 +54,7 @@ class Lift(nn.Module):
     """Belief maps -> pose in statures -> the pose drawn as maps.
 
     The prior's tables are buffers, so that they travel with the weights and the network needs no
-    second file. Before :meth:`set_prior` they hold a standing stick figure.
+    second file. Before :meth:`set_prior` they are zeros: a body without extent.
 
     Args:
         modes, dims, headings: how many of each are searched.
@@ -194,7 +111,7 @@ class Lift(nn.Module):
 
         Args:
             belief: (N, 17, h, w) in 0..1.
-            camera: as in :func:`rays_of`.
+            camera: as in :func:`.rays.rays_of`.
             last: :class:`Found` of an earlier stage; then only its neighbours and its back are
                 searched, in all modes. None searches everything.
             search: False takes mode and frame of ``last`` as they are.
@@ -208,8 +125,7 @@ class Lift(nn.Module):
         rays, focal, middle = rays_of(cells, self.stride * w, camera, self.stride)
         joints, variance, found = self.solve(rays, weight, SIGMA, last, search)
         depth = joints[..., :1].clamp(min=0.2)                                 # (N, 17, 1)
-        middle = middle - (self.stride - 1) / 2
-        cell = (middle - focal[..., None] * joints[..., 1:] / depth) / self.stride
+        cell = cells_of(joints, depth, focal, middle, self.stride)             # (N, 17, 2)
         wide = ((focal / self.stride)[..., None] / depth) ** 2
         spread = (variance[..., None] * wide + 1.0).clamp(max=(w / 8) ** 2)    # (N, 17, 1)
         at = torch.arange(max(h, w), device=belief.device, dtype=torch.float32)
@@ -219,26 +135,13 @@ class Lift(nn.Module):
         gx, gy = gauss.split(1, 2)
         # the wider the fainter: a belief, whose mass stays that of a sharp one
         drawn = (gy[:, :, 0, :h] / torch.sqrt(spread))[..., None] * gx[..., :w]
-        optical = torch.stack((-joints[..., 1], -joints[..., 2], joints[..., 0]), -1)
-        return optical, drawn, found
+        return optical(joints), drawn, found
 
     @staticmethod
     def doubt(joints, rays, noise):
         """How much less a peak is believed that the pose (N, 17, 3) contradicts: (N, 17), >= 1."""
         off = joints - (joints * rays).sum(2, keepdim=True) * rays
         return 1 + (off ** 2).sum(2) / (noise * _ROBUST ** 2)[:, None]
-
-    @staticmethod
-    def upright(rays):
-        """The turn about the optical axis that sets the trunk upright: (N, 3, 3)."""
-        ends = rays.new_zeros(NUM_JOINTS, 3)
-        ends[INDEX['neck'], 1:], ends[INDEX['pelvis'], 1:] = 1, -1
-        up = (rays.detach() * ends).sum(1)                                     # (N, 3), x is 0
-        up = up / (torch.sqrt((up ** 2).sum(1, keepdim=True)) + 1e-9)
-        # rotation() about x by cosine up_z and sine -up_y, as one product
-        along, across, cross = Lift.parts(0, rays)
-        turn = torch.stack((0 * cross, -cross, across)).flatten(1)
-        return (up @ turn + along.flatten()).view(-1, 3, 3)
 
     def solve(self, rays, weight, sigma, last=None, search=True):
         """The most probable pose.
@@ -270,7 +173,7 @@ class Lift(nn.Module):
         """The best turn (N,), mode (N,) and frame (N, 3, 3), ``near`` turns (N,) or of all."""
         every = torch.arange(len(self.near), device=rays.device)[None]
         turns = every if near is None else self.near[near]                     # (N or 1, R)
-        frames = self.frames(turns, self.upright(rays))                        # (N, R, 3, 3)
+        frames = self.frames(turns, upright_turn(rays))                        # (N, R, 3, 3)
         best = self.search(rays, weight, noise, frames).argmin(1)              # (N,)
         modes = len(self.mean)
         pick = torch.div(best, modes, rounding_mode='trunc')
@@ -286,8 +189,7 @@ class Lift(nn.Module):
         pitch taken out, then the heading.
         """
         # of constants, which an exporter works out beforehand: (pitch, 1, heading, 3, 3)
-        level = (self.rotation(self.turns, 2)
-                 @ self.rotation(self.pitches, 1)[:, None])[:, None]
+        level = (rotation(self.turns, 2) @ rotation(self.pitches, 1)[:, None])[:, None]
         level = torch.cat((level, level), 1).flatten(0, 2)
         eye = torch.eye(3, device=upright.device, dtype=upright.dtype)
         tilted = self.tilted.to(upright.dtype)[:, None, None].expand(-1, 3, 3)[turns]
@@ -325,30 +227,6 @@ class Lift(nn.Module):
         eye = torch.eye(3, device=self.mean.device, dtype=self.mean.dtype)
         return torch.cat((self.basis.permute(0, 2, 3, 1), eye.expand(k, NUM_JOINTS, 3, 3),
                           self.mean[..., None]), 3)
-
-    @staticmethod
-    def rotation(angle, axis):
-        """Turn of the frame about one of its axes: what was ahead is then at -angle.
-
-        Args:
-            angle: (..., 2) cosine and sine; axis: 0, 1 or 2.
-
-        Returns:
-            (..., 3, 3).
-        """
-        along, across, cross = Lift.parts(axis, angle)
-        return along + angle[..., :1, None] * across + angle[..., 1:, None] * cross
-
-    @staticmethod
-    def parts(axis, like):
-        """(3, 3) each: what a turn about an axis keeps, its cosine's and its sine's share."""
-        along = torch.zeros(3, 3, device=like.device, dtype=like.dtype)
-        along[axis, axis] = 1
-        across = torch.eye(3, device=like.device, dtype=like.dtype) - along
-        p, q = (axis + 1) % 3, (axis + 2) % 3
-        cross = torch.zeros_like(along)
-        cross[p, q], cross[q, p] = 1, -1
-        return along, across, cross
 
     @staticmethod
     def normal(rays, weight):

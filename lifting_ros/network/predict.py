@@ -2,7 +2,7 @@
 
 import torch
 
-from .lift import SIGMA, rays_of, soft_peaks
+from .rays import SIGMA, cells_of, optical, rays_of, soft_peaks
 
 
 def predict(lift, belief, camera=None, last=None, search=True):
@@ -28,14 +28,11 @@ def predict(lift, belief, camera=None, last=None, search=True):
     q, spread, axes = cavity(joints, whole, rays, weight / noise[found.mode][:, None])
     along = (joints * rays).sum(2, keepdim=True).clamp(min=0.2)
     at = along * rays + (q[..., None] * axes).sum(2)
-    middle = middle - (lift.stride - 1) / 2
-    place = (middle - focal[..., None] * at[..., 1:] / at[..., :1].clamp(min=0.1)) / (
-        lift.stride)
+    place = cells_of(at, at[..., :1].clamp(min=0.1), focal, middle, lift.stride)
     scale = (focal / lift.stride)[..., None, None] / along[..., None]
     spread = scale ** 2 * (spread + lift.variance[found.mode][:, None, None, None]
                          * torch.eye(2, device=spread.device, dtype=spread.dtype))
-    optical = torch.stack((-joints[..., 1], -joints[..., 2], joints[..., 0]), -1)
-    return optical, place, spread, found
+    return optical(joints), place, spread, found
 
 
 def cavity(joints, covariance, rays, own):

@@ -1,0 +1,50 @@
+"""Many small positive definite systems at once, by elimination unrolled.
+
+Their size is small and fixed, so batches of any size run as a few operations, on every device
+and in ONNX.
+"""
+
+import torch
+import torch.nn.functional as F
+
+
+def eliminate(square, count):
+    """Gauss elimination of the first ``count`` unknowns of many symmetric systems.
+
+    The systems are last, where a vector unit finds them side by side.
+
+    Args:
+        square: (n, n, B), the leading count x count blocks positive definite.
+
+    Returns:
+        Schur complement (n - count, n - count, B); list of the rows (B on the right of what is
+        left of n after the pivot) by which was eliminated, over their pivots; pivots (count, B).
+    """
+    rows, pivots = [], []
+    for _ in range(count):
+        n = square.shape[0] - 1
+        head, tail = square.split((1, n))
+        pivot, row = head.split((1, n), 1)
+        pivots.append(pivot.clamp(min=1e-12))
+        rows.append(row / pivots[-1])
+        column, rest = tail.split((1, n), 1)
+        square = rest - column * rows[-1]
+    return square, rows, torch.cat(pivots)[:, 0]
+
+
+def inverse(square):
+    """Inverse of positive definite matrices (..., n, n) by Gauss and Jordan."""
+    n = int(square.shape[-1])
+    eye = torch.eye(n, device=square.device, dtype=square.dtype)
+    both = F.pad(square, (0, n)) + F.pad(eye, (n, 0))
+    for i in range(n):
+        row = both[..., i:i + 1, :]
+        row = row / row[..., i:i + 1].clamp(min=1e-12)
+        # the pivot's own row: both - (pivot - 1) * row is the row over its pivot
+        both = both - (both[..., :, i:i + 1] - eye[:, i:i + 1]) * row
+    return both[..., n:]
+
+
+def diagonal(values):
+    """(n,) -> (n, n); torch.diag has no ONNX counterpart."""
+    return values * torch.eye(len(values), device=values.device, dtype=values.dtype)

@@ -1,0 +1,41 @@
+"""Turns of the rays' frame (x forward, y left, z up), as matrices of few operations."""
+
+import torch
+
+from ..skeleton import INDEX, NUM_JOINTS
+
+
+def rotation(angle, axis):
+    """Turn of the frame about one of its axes: what was ahead is then at -angle.
+
+    Args:
+        angle: (..., 2) cosine and sine; axis: 0, 1 or 2.
+
+    Returns:
+        (..., 3, 3).
+    """
+    along, across, cross = _parts(axis, angle)
+    return along + angle[..., :1, None] * across + angle[..., 1:, None] * cross
+
+
+def _parts(axis, like):
+    """(3, 3) each: what a turn about an axis keeps, its cosine's and its sine's share."""
+    along = torch.zeros(3, 3, device=like.device, dtype=like.dtype)
+    along[axis, axis] = 1
+    across = torch.eye(3, device=like.device, dtype=like.dtype) - along
+    p, q = (axis + 1) % 3, (axis + 2) % 3
+    cross = torch.zeros_like(along)
+    cross[p, q], cross[q, p] = 1, -1
+    return along, across, cross
+
+
+def upright_turn(rays):
+    """The turn about the optical axis that sets the trunk upright: (N, 3, 3)."""
+    ends = rays.new_zeros(NUM_JOINTS, 3)
+    ends[INDEX['neck'], 1:], ends[INDEX['pelvis'], 1:] = 1, -1
+    up = (rays.detach() * ends).sum(1)                                     # (N, 3), x is 0
+    up = up / (torch.sqrt((up ** 2).sum(1, keepdim=True)) + 1e-9)
+    # rotation() about x by cosine up_z and sine -up_y, as one product
+    along, across, cross = _parts(0, rays)
+    turn = torch.stack((0 * cross, -cross, across)).flatten(1)
+    return (up @ turn + along.flatten()).view(-1, 3, 3)
