@@ -5,11 +5,12 @@ import pytest
 
 from lifting_ros.person import ScaleSource, Source
 from lifting_ros.skeleton import INDEX, NUM_JOINTS, PELVIS
-from lifting_ros.tracking import Observation, Tracker, motion
+from lifting_ros.tracking import Observation, Tracker, association, motion
 from lifting_ros.tracking.appearance import describe
 from lifting_ros.tracking.association import box_iou, mahalanobis, match
 from lifting_ros.tracking.filters import FilterBank, FilterOptions, split
 from lifting_ros.tracking.ids import IdSource, name_of
+from lifting_ros.tracking.track import image_steps
 
 SHAPE = np.random.default_rng(0).uniform(-1, 1, (NUM_JOINTS, 3)) * [0.3, 0.9, 0.2]
 FOCAL = 500.0
@@ -309,3 +310,38 @@ def test_the_unsure_are_given_out_when_seen_again():
     assert tracker.update(o, 0.0) == []
     person, = tracker.update(o, 0.05)
     assert person.matched and person.age == pytest.approx(0.05)
+
+
+def test_who_stands_apart_is_matched_by_the_image_alone():
+    near, far, between = 0.02, 4.0, 0.5
+    image = np.full((3, 3), far)
+    image[[0, 1, 2], [2, 0, 1]] = near
+    assert sorted(association.plain(image)) == [(0, 2), (1, 0), (2, 1)]
+    missed = image[:, :2]                       # one is not found in this image
+    assert sorted(association.plain(missed)) == [(1, 0), (2, 1)]
+    for row, column in ((0, 0), (0, 2)):        # a neighbour, or far from where he was expected
+        doubt = image.copy()
+        doubt[row, column] = between
+        assert association.plain(doubt) is None
+    doubt = image.copy()
+    doubt[0, 0] = near                          # two claim one
+    assert association.plain(doubt) is None and association.plain(doubt.T) is None
+    assert association.plain(image[:0]) == []
+
+
+def test_steps_in_the_image_are_medians_of_shared_keypoints():
+    rng = np.random.default_rng(5)
+    before = rng.uniform(0, 300, (40, 17, 2))
+    now = before + rng.normal(0, 9, before.shape)
+    seen = rng.random((40, 17)) < rng.uniform(0.1, 1, (40, 1))
+    before[rng.random((40, 17)) < 0.1] = np.nan
+    steps = image_steps(before, now, seen)
+    told = 0
+    for b, n, s, step in zip(before, now, seen, steps, strict=True):
+        both = s & np.isfinite(b).all(1)
+        if both.sum() < 4:
+            assert np.isnan(step).all()
+        else:
+            told += 1
+            assert np.allclose(step, np.median(n[both] - b[both], axis=0))
+    assert 10 < told < 40
