@@ -13,7 +13,8 @@ from lifting_ros.prior import PosePrior
 from lifting_ros.prior.fit import facing, turn
 from lifting_ros.skeleton import MIRROR as _ORDER
 from lifting_ros.training.mistakes import collect, mistakes, put_on
-from lifting_ros.training.rays import views
+from lifting_ros.training.mocap import Poses
+from lifting_ros.training.rays import train, views
 
 MIRROR = np.array(_ORDER)
 _CAMERA = Camera([[600, 0, 320], [0, 600, 240], [0, 0, 1]], 640, 480)
@@ -99,3 +100,16 @@ def test_views_take_them_for_a_share_of_the_people():
     plain, same = views(unit, np.random.default_rng(4))
     assert not np.isclose(plain[:, 2:51:3], 0.3125).all(1).any()
     assert target.shape == same.shape == (400, 17, 3)
+
+
+def test_a_density_is_trained_with_them_and_says_how_far_it_is():
+    rng = np.random.default_rng(6)
+    joints = 1.7 * PosePrior.load().sample(300, rng)[0]
+    names = np.full(300, 'a')
+    bank = mistakes(np.linspace(-3, 3, 20), rng.normal(0, 0.03, (20, 17, 2)),
+                    rng.uniform(0.2, 0.7, (20, 17)), np.full((20, 17), 0.03))
+    saved = []
+    weights, report = train(Poses(joints, names, names, names, names), 0.05, width=32, blocks=1,
+                            batch=32, seen=bank, save=lambda *a: saved.append(a))
+    assert int(report['steps']) > 3 and 0 < float(report['error']) < 0.5
+    assert all(np.isfinite(v).all() for v in weights.values())

@@ -183,7 +183,7 @@ def train(poses, minutes, seed=0, width=768, blocks=2, rank=6, batch=512, rate=1
                              for k, v in weights.items()})
     average = {k: v.clone() for k, v in net.state_dict().items()}
     optimiser = torch.optim.AdamW(net.parameters(), rate, weight_decay=1e-4, fused=True)
-    begin, step, pool, seen = time.monotonic(), 0, None, []
+    begin, step, pool, errors = time.monotonic(), 0, None, []
     while (spent := (time.monotonic() - begin) / 60) < minutes:
         if step % 900 == 0:
             joints, _ = training_poses(poses, 60000, rng, variety=variety, captured=_CAPTURED)
@@ -204,18 +204,18 @@ def train(poses, minutes, seed=0, width=768, blocks=2, rank=6, batch=512, rate=1
             with torch.no_grad():
                 for k, v in net.state_dict().items():
                     average[k].lerp_(v, 1 - decay)
-        seen.append(float(error))
+        errors.append(float(error))
         if step % 500 == 0:
             log.info('%5.1f min, step %d: loss %.3f, error %.4f statures', spent, step,
-                     float(loss.detach()), np.mean(seen[-500:]))
+                     float(loss.detach()), np.mean(errors[-500:]))
         if save and step % 2000 == 0:
-            save(*_result(average, step, seen))
-    return _result(average, step, seen)
+            save(*_result(average, step, errors))
+    return _result(average, step, errors)
 
 
-def _result(average, step, seen):
+def _result(average, step, errors):
     return ({k: v.numpy() for k, v in average.items()},
-            {'steps': str(step), 'error': f'{np.mean(seen[-500:]):.5f}'})
+            {'steps': str(step), 'error': f'{np.mean(errors[-500:]):.5f}'})
 
 
 def add_arguments(parser):
