@@ -12,7 +12,7 @@ from lifting_ros.network import BeliefNet, Config, Estimator, weights
 from lifting_ros.network.crops import cut, cut_on_device, normalise
 from lifting_ros.network.decode import decode
 from lifting_ros.network.find import find_people
-from lifting_ros.network.model import logit
+from lifting_ros.network.maps import logit
 from lifting_ros.network.trunk import movenet_tensors
 from lifting_ros.prior.file import WeightsError
 from lifting_ros.skeleton import ORDERS, convert

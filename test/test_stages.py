@@ -6,7 +6,7 @@ import torch
 
 from lifting_ros.evaluation import stages
 from lifting_ros.network import BeliefNet, Config
-from lifting_ros.network.model import logit
+from lifting_ros.network.maps import logit
 from lifting_ros.skeleton import INDEX
 from lifting_ros.training import losses
 from lifting_ros.training import stages as training

@@ -6,7 +6,7 @@ import torch
 
 from lifting_ros.network import BeliefNet, Config
 from lifting_ros.network.cpm import CpmConfig, CpmNet
-from lifting_ros.network.model import Maps
+from lifting_ros.network.maps import Maps
 from lifting_ros.skeleton import INDEX, MIRROR
 from lifting_ros.training import mixture, stages
 from lifting_ros.training.augment import Augment, crop_truth, make_crop

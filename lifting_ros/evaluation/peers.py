@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 import torch
 
+from ..network import BeliefNet, Config
 from ..network.crops import cut, normalise
-from ..network.model import BeliefNet, Config, grid
+from ..network.maps import grid
 from ..network.trunk import movenet_tensors
 from ..skeleton import convert
 

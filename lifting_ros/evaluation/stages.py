@@ -16,9 +16,8 @@ import torch
 from ..network import weights
 from ..network.crops import normalise
 from ..network.decode import decode
-from ..network.model import NUM_JOINTS
 from ..network.predict import bowl, predict
-from ..skeleton import INDEX, LIMBS
+from ..skeleton import INDEX, LIMBS, NUM_JOINTS
 from ..training import photos
 from ..training.augment import Augment, crop_truth, make_crop
 from ..training.rendered import rendered

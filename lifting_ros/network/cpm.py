@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..skeleton import NUM_JOINTS
+from .config import LiftConfig
 from .lift import Lift
-from .model import EXTRAS, LiftConfig, Maps, grid
+from .maps import EXTRAS, Maps, grid
 from .rays import soft_peaks
 
 STRIDE = 8
@@ -35,7 +36,7 @@ _MIDDLE = 21.0 / 368    # spread of the map of the crop's middle, as a share of 
 
 @dataclass(frozen=True)
 class CpmConfig(LiftConfig):
-    """What makes a ``cpm``, beside :class:`lifting_ros.network.model.LiftConfig`.
+    """What makes a ``cpm``, beside :class:`lifting_ros.network.config.LiftConfig`.
 
     Args:
         stages: belief-map stages.
@@ -132,7 +133,7 @@ class CpmNet(nn.Module):
             return torch.sigmoid(raw), raw
         # bounded in value, while the gradient passes as if it were not
         kept = raw + (raw.clamp(_FLOOR, 1 - _FLOOR) - raw).detach()
-        # within bounds already: model.logit's clamp would stop the gradient there
+        # within bounds already: maps.logit's clamp would stop the gradient there
         return raw, torch.log(kept) - torch.log1p(-kept)
 
     def lifted(self, belief, rays):

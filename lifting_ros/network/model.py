@@ -9,31 +9,25 @@ what is read and what the loss is on: that sum, and the product b_t p_t^g of lik
 prediction, p_t being what the other joints say of each.
 """
 
-from dataclasses import asdict, dataclass
-from typing import NamedTuple
-
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-from ..skeleton import INDEX, JOINTS, NUM_JOINTS, ORDERS
+from ..skeleton import JOINTS, NUM_JOINTS, ORDERS
+from .config import Config
 from .lift import Lift
+from .maps import EXTRAS, Maps, grid, logit
 from .predict import bowl, predict
-from .trunk import FEATURES, WIDE8, WIDE16, Head, Trunk, up2
+from .stages import Context, Stage
+from .trunk import Head, Trunk
 
-STRIDE = 4
-#: Joints that the trunk's own head has no map for, and its extra maps outside the seventeen.
+#: Joints that the trunk's own head has no map for.
 NEW_JOINTS = ('pelvis', 'spine', 'neck', 'head_top')
-EXTRAS = ('left_eye', 'right_eye', 'left_ear', 'right_ear')
 #: Where each of the seventeen is in the head's 17 COCO + 4 new maps; then the extras.
 _HEAD_ORDER = ORDERS['coco'] + NEW_JOINTS
 _FROM_HEAD = tuple(_HEAD_ORDER.index(n) for n in JOINTS)
 _EXTRA_FROM_HEAD = tuple(_HEAD_ORDER.index(n) for n in EXTRAS)
 _REACH = 1.8    # cells: distance at which a map is halved by the person's weighting
-#: Brings the trunk's features (stride 4, sums at 8 and at 16) to a size of about one.
-_SIZES = (6.0, 0.15, 0.013)
 _PRODUCT = (0.6, 3.0, 0.03)     # exponent, width and floor of a product at the start: good as is
-_FLOOR = 1e-4   # beliefs are kept off 0 and 1 by this when turned into logits
 
 
 def _complete():
@@ -47,150 +41,6 @@ def _complete():
 
 
 _COMPLETE = _complete()
-
-
-@dataclass(frozen=True)
-class LiftConfig:
-    """What every member has; stored in the weights file.
-
-    Args:
-        lift: whether poses are lifted and fused between stages.
-        lift_dims: dimensions of the prior used inside the network.
-        lift_headings: headings tried inside the network.
-        lift_modes: modes of the prior the tables hold.
-        margin: side of a crop over the longer side of its box.
-    """
-
-    lift: bool = True
-    lift_dims: int = 8
-    lift_headings: int = 16
-    lift_modes: int = 12
-    margin: float = 1.25
-
-    def to_dict(self):
-        """Plain dict, for the weights file."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class Config(LiftConfig):
-    """What makes a network, beside :class:`LiftConfig`.
-
-    Args:
-        stages: belief-map stages, 1 or more.
-        channels: width of a later stage's block.
-        layers: depthwise 7x7 layers in a later stage's block (at stride 8).
-        size: side of the crops it is meant for, px.
-        fuse: 'between' the stages only; 'sum' or 'product': read out too, of every stage.
-    """
-
-    stages: int = 6
-    channels: int = 64
-    layers: int = 1
-    size: int = 256
-    fuse: str = 'between'
-
-    def __post_init__(self):
-        if self.fuse not in ('between', 'sum', 'product'):
-            raise ValueError(f"fuse is {self.fuse!r}, not 'between', 'sum' or 'product'")
-
-    @property
-    def read_fused(self):
-        """Whether keypoints are read from the fused maps."""
-        return self.lift and self.fuse != 'between'
-
-
-class Maps(NamedTuple):
-    """What the network returns for N crops; h = H / 4, w = W / 4."""
-
-    logits: list         # per stage (N, 18, h, w): 17 joints and background, before the sigmoid
-    extras: torch.Tensor     # (N, 4, h, w) logits of eyes and ears
-    coarse: torch.Tensor     # (N, 17, 2) cells x, y: where the regression says each joint is
-    centre: torch.Tensor     # (N, 1, h, w) logits: is a person centred here
-    lifts: list          # per lift (N, 17, 3) in statures, camera frame; empty when off
-    fused: list          # per lift (N, 17, h, w): what the next stage was given
-    projected: list      # per lift (N, 17, h, w): the 3D pose drawn as maps
-
-
-class Context(nn.Module):
-    """What all later stages share: the trunk's features brought to stride 8, wide.
-
-    The trunk's pyramid is narrow where it meets (24 channels at stride 4); its sums before that
-    say more about the whole person. Two blocks at stride 16, 11x11 cells between them, let every
-    place see most of the crop.
-    """
-
-    def __init__(self, channels):
-        super().__init__()
-        self.wide = nn.Conv2d(WIDE16, channels, 1)
-        self.dw = nn.ModuleList(nn.Conv2d(channels, channels, 5, 1, 2, groups=channels)
-                                for _ in range(2))
-        self.widen = nn.ModuleList(nn.Conv2d(channels, 3 * channels, 1) for _ in range(2))
-        self.narrow = nn.ModuleList(nn.Conv2d(3 * channels, channels, 1) for _ in range(2))
-        self.fine = nn.Conv2d(FEATURES, channels, 2, 2)
-        self.middle = nn.Conv2d(WIDE8, channels, 1)
-        self.coarse = nn.Conv2d(channels, channels, 1)
-        for last in self.narrow:
-            nn.init.normal_(last.weight, std=0.01)
-            nn.init.zeros_(last.bias)
-
-    def forward(self, f4, wide8, wide16):
-        """Features at stride 4, and the pyramid's sums at 8 and 16 -> (N, channels, h/2, w/2)."""
-        x = F.relu(self.wide(_SIZES[2] * wide16))
-        for dw, widen, narrow in zip(self.dw, self.widen, self.narrow):
-            x = x + narrow(F.relu(widen(dw(x))))
-        fine = self.fine(_SIZES[0] * f4)
-        return fine + self.middle(_SIZES[1] * wide8) + up2(self.coarse(x))
-
-
-class Stage(nn.Module):
-    """A later stage: from the shared features and fused maps to a correction of the logits.
-
-    It works at stride 8; the four cells of stride 4 in each of its own are channels, so nothing
-    of the maps is lost on the way in and nothing has to be guessed on the way out.
-    """
-
-    def __init__(self, channels, layers):
-        super().__init__()
-        maps = NUM_JOINTS + 1
-        self.enter = nn.Conv2d(maps, channels, 2, 2)
-        self.dw = nn.ModuleList(nn.Conv2d(channels, channels, 7, 1, 3, groups=channels)
-                                for _ in range(layers))
-        self.widen = nn.ModuleList(nn.Conv2d(channels, 2 * channels, 1) for _ in range(layers))
-        self.narrow = nn.ModuleList(nn.Conv2d(2 * channels, channels, 1) for _ in range(layers))
-        self.out = nn.Conv2d(channels, 4 * maps, 1)
-        for last in self.narrow:
-            nn.init.normal_(last.weight, std=0.01)
-            nn.init.zeros_(last.bias)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
-
-    def forward(self, shared, fused):
-        """Context's features, fused maps (N, 18, h, w) -> correction (N, 18, h, w)."""
-        x = F.relu(shared + self.enter(fused))
-        for dw, widen, narrow in zip(self.dw, self.widen, self.narrow):
-            x = x + narrow(F.relu(widen(dw(x))))
-        return self.spread(x)
-
-    def spread(self, x):
-        """pixel_shuffle(out(x), 2) as one transposed convolution, half of its time on a CPU."""
-        c, h, w = (int(side) for side in x.shape[1:])
-        maps = NUM_JOINTS + 1
-        weight = self.out.weight.view(maps, 4, c).permute(2, 0, 1).reshape(c, maps, 2, 2)
-        bias = self.out.bias.view(maps, 1, 2, 1, 2).expand(-1, h, -1, w, -1)
-        return F.conv_transpose2d(x, weight, stride=2) + bias.reshape(maps, 2 * h, 2 * w)
-
-
-def logit(b):
-    """Inverse of the sigmoid, finite."""
-    b = b.clamp(_FLOOR, 1 - _FLOOR)
-    return torch.log(b / (1 - b))
-
-
-def grid(h, w, like):
-    """Cell indices: x (w,) and y (h,) as floats on the device of ``like``."""
-    return (torch.arange(w, device=like.device, dtype=torch.float32),
-            torch.arange(h, device=like.device, dtype=torch.float32))
 
 
 class BeliefNet(nn.Module):
@@ -345,6 +195,3 @@ class BeliefNet(nn.Module):
                 if parts:  # the middle looks a little like its sides; quickly unlearned
                     rows = [coco.index(p) for p in parts]
                     head.more.weight[i] = 0.5 * head.out.weight[rows].mean(0)
-
-
-__all__ = ['BeliefNet', 'Config', 'EXTRAS', 'INDEX', 'Maps', 'STRIDE', 'Stage', 'grid', 'logit']

@@ -7,8 +7,9 @@ import torch
 from safetensors.torch import save_file
 
 from ..prior.file import WeightsError, load_tensors
+from .config import Config
 from .cpm import CpmConfig, CpmNet
-from .model import BeliefNet, Config
+from .model import BeliefNet
 
 DEFAULT = Path(__file__).resolve().parents[1] / 'weights' / 'network.safetensors'
 VERSION = '1'

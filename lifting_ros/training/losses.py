@@ -86,7 +86,7 @@ def belief_loss(maps, keypoints, belief, known, weight, height_weight=0.15, sigm
     """The loss of all stages.
 
     Args:
-        maps: network.model.Maps.
+        maps: network.maps.Maps.
         keypoints: (N, 21, 2) px, belief (N, 21), known (N, 21): seventeen joints, four extras.
         weight: (N, 21) trust in each label.
         height_weight: of the height against the place; sigma: cells; stride: px a cell.
@@ -151,7 +151,7 @@ def batch_loss(maps, batch, stride=4):
     """Loss of a batch: that of the maps on the better side of each mirrored one, and of the pose.
 
     Args:
-        maps: of :class:`..network.model.Maps`; batch: dict of a mixture; without ``joints`` the
+        maps: of :class:`..network.maps.Maps`; batch: dict of a mixture; without ``joints`` the
             maps alone count. stride: of the maps, px.
 
     Returns:

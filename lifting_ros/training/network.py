@@ -16,9 +16,8 @@ import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
-from ..network import weights
+from ..network import BeliefNet, Config, weights
 from ..network.cpm import CpmConfig, CpmNet
-from ..network.model import BeliefNet, Config
 from ..network.trunk import movenet_tensors
 from ..prior import PosePrior
 from . import own_data, photos

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ..network import weights
+from ..network import BeliefNet, Config, weights
 from ..network.lift import Found
-from ..network.model import BeliefNet, Config, Maps
+from ..network.maps import Maps
 from ..prior import PosePrior
 from . import photos
 from .losses import batch_loss

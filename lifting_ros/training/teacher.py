@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..network import BeliefNet, Config
 from ..network.crops import cut, normalise
 from ..network.decode import decode
 from ..network.estimator import Estimator
-from ..network.model import BeliefNet, Config
 from ..network.trunk import movenet_tensors
 from ..skeleton import HIPS, INDEX, MIRROR, NECK, PELVIS, SHOULDERS, SPINE
 
