@@ -32,13 +32,13 @@ class Crowd:
     Args:
         name: what happens in it. camera: Camera; up: (3,) against gravity, optical frame.
         rate: frames/s.
-        people: of each frame (P,) numbers of those in sight, (P, 17, 3) m their joints in the
-            optical frame and (P, 17) which are visible, not even behind their own bones.
+        people: of each frame (P,) numbers of those before the camera, in sight or not,
+            (P, 17, 3) m their joints in the optical frame, (P, 17) which are visible, not even
+            behind their own bones, and (P,) whose pelvis lies in the image, seen or hidden.
         seen: of each frame (N, 17, 2) px, (N, 17) confidence and (N, 17, 2, 2) px^2 as the
             network would say; and (N,) whose they are, -1 nobody's.
         looks: of each frame (N, 6), what tracking.appearance would say: colours drawn for each
             person, 5 units of noise, mixed with a stranger's where trunk or legs are hidden.
-        inside: of each frame how many people's pelves lie in the image, seen or hidden.
         lifted: of each frame what the lifter makes of it, see :func:`lift`.
     """
 
@@ -49,7 +49,6 @@ class Crowd:
     people: list
     seen: list
     looks: list
-    inside: list
     lifted: list = field(default_factory=list)
 
 
@@ -176,7 +175,7 @@ def make(kind, people, seed, mocap, rate=15.0, seconds=20.0):
         joints = _replaced(joints, people, camera)
     visible = _visible(joints, camera, boards)
     crowd = Crowd(f'{kind}, {people} people', camera, rotation[:, 2], rate,
-                  *_observed(joints, visible, camera, rate, rng), [], _inside(joints, camera))
+                  *_observed(joints, visible, camera, rate, rng), [])
     _dress(crowd, len(joints), visible, np.random.default_rng([seed, people, 3]))
     return crowd
 
@@ -244,15 +243,6 @@ def _visible(joints, camera, boards):
     return inside
 
 
-def _inside(joints, camera):
-    """Of each frame how many of the people (P, F, 17, 3) have their pelvis in the image."""
-    pelvis = joints[:, :, PELVIS]
-    with np.errstate(invalid='ignore'):
-        at = camera.project(pelvis)
-        there = ((at > 0) & (at < [camera.width, camera.height])).all(-1) & (pelvis[..., 2] > 0.3)
-    return there.sum(0).tolist()
-
-
 def _from_segments(p, a, b):
     """Distances of points (F, J, 2) from segments (F, B, 2): (F, J, B)."""
     line = (b - a)[:, None]
@@ -262,9 +252,13 @@ def _from_segments(p, a, b):
 
 
 def _observed(joints, visible, camera, rate, rng):
-    """People in sight and what the network would say of them, frame by frame."""
+    """People before the camera and what the network would say of them, frame by frame."""
     count, frames = joints.shape[:2]
     pixels = camera.project(joints)
+    before = joints[:, :, PELVIS, 2] > 0.3
+    with np.errstate(invalid='ignore'):
+        middle = pixels[:, :, PELVIS]
+        inside = before & ((middle > 0) & (middle < [camera.width, camera.height])).all(-1)
     size = np.nan_to_num(size_of(pixels), nan=SIZE)
     own = np.stack([behind(p[:, None], camera)[:, 0] for p in joints])
     errors, told, confidences = (np.stack(x) for x in zip(*(
@@ -278,8 +272,8 @@ def _observed(joints, visible, camera, rate, rng):
     found = (rng.random((count, frames)) < chance) & ~missed
     people, seen, ghost = [], [], None
     for f in range(frames):
-        there = np.flatnonzero(visible[:, f].sum(-1) >= 5)
-        people.append((there, joints[there, f], (visible & ~own)[there, f]))
+        there = np.flatnonzero(before[:, f])
+        people.append((there, joints[there, f], (visible & ~own)[there, f], inside[there, f]))
         rows = []
         for i in np.flatnonzero(found[:, f]):
             scale = size[i, f] / SIZE
@@ -348,8 +342,8 @@ def observation(crowd, f, looks=True):
 
 
 def truth(crowd, f):
-    """Numbers (P,) of the people in sight in frame f, their keypoints (P, 17, 2) px, and which
-    are visible (P, 17).
+    """Numbers (P,) of the people before the camera in frame f, their keypoints (P, 17, 2) px,
+    which are visible (P, 17), and whose pelvis is in the image (P,).
     """
-    who, joints, visible = crowd.people[f]
-    return who, crowd.camera.project(joints), visible
+    who, joints, visible, inside = crowd.people[f]
+    return who, crowd.camera.project(joints), visible, inside

@@ -20,6 +20,7 @@ SCENES = (('apart', 4, (21,)), ('crossing', 2, (21, 22)), ('crossing', 3, (21, 2
           ('strangers', 3, (21, 22)), ('strangers', 5, (21,)))
 #: s, who is out of sight for longer is somebody new by the second way to count who comes back
 AWAY = 2.0
+_FEW = 5    # visible joints; who has fewer is compared by all
 
 
 class BoxTracker(Tracker):
@@ -57,35 +58,44 @@ def likeness(true, visible, found):
     return alike.sum(-1) / np.maximum(visible.sum(-1), 1)[:, None]
 
 
-def counted(who, true, visible, names, found):
+def counted(who, true, visible, names, found, asked=None):
     """One image as :func:`figures` takes it: of whom less than half is visible, nothing is
-    asked, and who was found there is left out (as the MOT challenges do).
+    asked, and who is given out there is left out (as the MOT challenges do).
 
     Args:
         who: (P,) numbers; true: (P, 17, 2) px; visible: (P, 17).
-        names: of those found; found: (N, 17, 2) px.
+        names: of those given out; found: (N, 17, 2) px.
+        asked: (P,) bool, whom is asked for; None: of whom more than half is visible.
     """
-    alike = likeness(true, visible, np.reshape(found, (-1, NUM_JOINTS, 2)))
-    counts = visible.sum(-1) > NUM_JOINTS // 2
+    counts = visible.sum(-1) > NUM_JOINTS // 2 if asked is None else asked
+    # of whom next to nothing is in sight, where all joints are
+    by = visible | (visible.sum(-1, keepdims=True) < _FEW)
+    alike = likeness(true, by, np.reshape(found, (-1, NUM_JOINTS, 2)))
     idle = {column for row, column in match(1 - alike, 0.5) if not counts[row]}
     left = [i for i in range(len(names)) if i not in idle]
     return who[counts], [names[i] for i in left], alike[counts][:, left]
 
 
-def figures(frames, hidden=0):
+def given_out(people, camera):
+    """Names, and keypoints (17, 2) px each, of all whom the tracker gives out: of those who are
+    not seen in this image, where their predicted joints would be seen.
+    """
+    return ([p.id for p in people],
+            [p.keypoints if p.matched else camera.project(p.joints) for p in people])
+
+
+def figures(frames):
     """IDF1, HOTA and more by trackeval.
 
     Args:
         frames: of each image: truth's numbers (P,), the tracker's names (N,), and how alike
             they are (P, N), 0..1.
-        hidden: how many people, summed over images, are in the image and asked for nowhere.
 
     Returns:
         dict of hota, assa, deta, idf1, mota in percent, switches, ids, people; and of what idf1
         lacks to 100 the points for people in sight who were not given out (missed), for people
         given out where nobody was asked for (extra), and the rest, for names that are not the
-        one the person bears for the longest time (names); and idf1 if those hidden were asked
-        for, too, and nobody was given out for them (all).
+        one the person bears for the longest time (names).
     """
     with contextlib.redirect_stdout(io.StringIO()):     # it tells of data sets it has not
         from trackeval.metrics import CLEAR, HOTA, Identity
@@ -105,8 +115,7 @@ def figures(frames, hidden=0):
     idf1 = 100 * float(identity['IDF1'])
     whole = 2 * identity['IDTP'] + identity['IDFP'] + identity['IDFN']
     missed, extra = (100 * float(clear[n] / max(whole, 1)) for n in ('CLR_FN', 'CLR_FP'))
-    return {'idf1': idf1, 'all': 100 * float(2 * identity['IDTP'] / max(whole + hidden, 1)),
-            'missed': missed, 'extra': extra, 'names': 100 - idf1 - missed - extra,
+    return {'idf1': idf1, 'missed': missed, 'extra': extra, 'names': 100 - idf1 - missed - extra,
             'hota': 100 * float(np.mean(hota['HOTA'])),
             'assa': 100 * float(np.mean(hota['AssA'])),
             'deta': 100 * float(np.mean(hota['DetA'])), 'mota': 100 * float(clear['MOTA']),
@@ -138,12 +147,13 @@ def renumbered(frames, rate, away=AWAY):
 
 
 def follow(tracker, crowd):
-    """Run a tracker over a scene; returns what :func:`figures` takes, and seconds an image.
+    """Run a tracker over a scene; returns what :func:`figures` takes, the same with everybody
+    asked for whose pelvis is in the image, and seconds an image.
 
-    ``tracker`` None names everybody by the truth: the best there can be with what was found.
+    ``tracker`` None names everybody by the truth: the best there can be of those who were found.
     """
     from .crowds import observation, truth
-    frames, spent = [], 0.0
+    frames, everybody, spent = [], [], 0.0
     for f in range(len(crowd.seen)):
         o = observation(crowd, f)
         if tracker is None:
@@ -151,11 +161,13 @@ def follow(tracker, crowd):
             names, found = [str(w) for w in crowd.seen[f][3][true]], o.keypoints[true]
         else:
             begin = time.process_time()
-            people = [p for p in tracker.update(o, 1.0 + f / crowd.rate) if p.matched]
+            people = tracker.update(o, 1.0 + f / crowd.rate)
             spent += time.process_time() - begin
-            names, found = [p.id for p in people], [p.keypoints for p in people]
-        frames.append(counted(*truth(crowd, f), names, found))
-    return frames, spent / len(crowd.seen)
+            names, found = given_out(people, crowd.camera)
+        who, true, visible, inside = truth(crowd, f)
+        frames.append(counted(who, true, visible, names, found))
+        everybody.append(counted(who, true, visible, names, found, inside))
+    return frames, everybody, spent / len(crowd.seen)
 
 
 def trackers():
@@ -226,17 +238,16 @@ def _scenes(args):
             crowd = crowds.make(kind, people, seed, args.mocap, seconds=args.seconds)
             crowds.lift(crowd, lifter)
             for name, tracker in trackers().items():
-                frames, spent = follow(tracker, crowd)
-                hidden = sum(max(n - len(f[0]), 0)
-                             for n, f in zip(crowd.inside, frames, strict=True))
-                done.setdefault((kind, people, name), []).append((frames, hidden, spent))
+                frames, everybody, spent = follow(tracker, crowd)
+                done.setdefault((kind, people, name), []).append((frames, everybody, spent))
                 if kind == 'leaving':
                     done.setdefault((f'new after {AWAY:g} s', people, name), []).append(
-                        (renumbered(frames, crowd.rate), hidden, spent))
+                        (renumbered(frames, crowd.rate), renumbered(everybody, crowd.rate),
+                         spent))
 
     def row(parts):
-        frames = join([p[0] for p in parts])
-        return figures(frames, sum(p[1] for p in parts)) | {'merged': merged(frames)}
+        frames, everybody = (join(x) for x in list(zip(*parts, strict=True))[:2])
+        return figures(frames) | {'merged': merged(frames), 'all': figures(everybody)['idf1']}
     rows = [(f'{kind}, {people}', name, row(parts) | {'ms': 1e3 * parts[0][2]})
             for (kind, people, name), parts in done.items()]
     for kind in dict.fromkeys(k for k, _, _ in done):
@@ -265,11 +276,9 @@ def _film(folder):
         pipeline.reset()
         for f in range(len(truth['joints'])):
             image = cv2.imread(str(Path(folder) / f'{f:04d}.jpg'))
-            people = [p for p in pipeline(image, camera, f / float(truth['fps']), truth['up'])
-                      if p.matched]
+            people = pipeline(image, camera, f / float(truth['fps']), truth['up'])
             visible = truth['visible'][f]
-            there = np.flatnonzero(visible.sum(-1) >= 5)
-            frames.append(counted(there, truth['keypoints'][f][there], visible[there],
-                                  [p.id for p in people], [p.keypoints for p in people]))
+            frames.append(counted(np.arange(len(visible)), truth['keypoints'][f], visible,
+                                  *given_out(people, camera)))
         rows.append(('film', name, figures(frames)))
     return rows

@@ -18,7 +18,8 @@ class TrackerOptions:
 
     keep: float = 6.0        # a person not seen for longer is forgotten, its name with it
     keep_left: float = 2.0   # the same for one who left the image, or would have by now
-    show_gap: float = 0.35   # a person not seen is still given out, as PREDICTED, for so long
+    show_gap: float = 0.25   # a person not seen is still given out, as PREDICTED, for so long
+    look_gap: float = 0.35   # and looked for where it should be for so long
     max_cost: float = 12.0   # pairs that cost more do not match (association.py)
     lost_cost: float = 8.0   # the same for who was not in the last image: others may come out
     decide: float = 1.0      # for so long who comes into sight may still be taken for another
@@ -62,7 +63,7 @@ class Tracker:
     def expected_boxes(self, stamp):
         """(T, 4) px: where the people seen lately should be at ``stamp``."""
         boxes = [t.box_at(stamp) for t in self._tracks
-                 if 0 <= stamp - t.seen <= self.options.show_gap]
+                 if 0 <= stamp - t.seen <= self.options.look_gap]
         return np.array(boxes, dtype=float).reshape(-1, 4)
 
     def update(self, observation, stamp):
@@ -113,7 +114,7 @@ class Tracker:
     def _near(self, stamp):
         """For how long (s) people count as seen just now."""
         step = 0.0 if self._before is None else stamp - self._before
-        return max(self.options.show_gap, 1.5 * step)
+        return max(self.options.look_gap, 1.5 * step)
 
     def _forget(self, stamp):
         near, options = self._near(stamp), self.options
