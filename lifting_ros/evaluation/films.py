@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from .walks import path
+
 FPS = 30
 #: Of each walker: clip of the capture, path from and to (x, y m in the room; the camera is at
 #: x = -4 and looks along +x), seconds late.
@@ -54,7 +56,7 @@ def _wander(rng, people, seconds, fps):
     """Ways of people who go to and fro across the picture, each at a distance of its own:
     clips, places (P, F, 2) m and headings (P, F).
     """
-    from .crowds import path
+    from .walks import path
     lanes = rng.permutation(np.linspace(-0.8, 2.4, people)) + rng.uniform(-0.2, 0.2, people)
     names = [('02_01', '02_02', 'hdm05')[i % 3] for i in range(people)]
     ways = []
