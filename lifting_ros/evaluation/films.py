@@ -56,7 +56,6 @@ def _wander(rng, people, seconds, fps):
     """Ways of people who go to and fro across the picture, each at a distance of its own:
     clips, places (P, F, 2) m and headings (P, F).
     """
-    from .walks import path
     lanes = rng.permutation(np.linspace(-0.8, 2.4, people)) + rng.uniform(-0.2, 0.2, people)
     names = [('02_01', '02_02', 'hdm05')[i % 3] for i in range(people)]
     ways = []
