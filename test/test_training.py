@@ -12,8 +12,8 @@ from lifting_ros.training import mixture, stages
 from lifting_ros.training.augment import Augment, crop_truth, make_crop
 from lifting_ros.training.losses import belief_loss, better_side, map_loss, pose_loss, targets
 from lifting_ros.training.mixture import Mixture
-from lifting_ros.training.network import Plan, Trainer
 from lifting_ros.training.photos import Labelled, held_out
+from lifting_ros.training.trainer import Plan, Trainer
 
 QUIET = Augment(scale=1e-9, shift=0, turn=0, any_turn=0, cut=0, occlude=0, colour=0, blur=0,
                 coarse=0, jpeg=0, noise=0, grey=0)

@@ -1,19 +1,13 @@
 """``lifting-ros train network``: train the belief-map network on photographs."""
 
-import copy
 import ctypes
 import json
 import logging
-import math
 import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import numpy as np
 import torch
-import torch.nn.functional as F
 from tqdm import tqdm
 
 from ..network import BeliefNet, Config, weights
@@ -22,243 +16,12 @@ from ..network.trunk import movenet_tensors
 from ..prior import PosePrior
 from . import own_data, photos
 from .curves import Curves
-from .losses import batch_loss
+from .looks import glance, picture
 from .mixture import Mixture, gather
 from .teacher import movenet
+from .trainer import Plan, Trainer, use_prior
 
 log = logging.getLogger(__name__)
-
-#: Learning rates by part; the first layers stay as they are. Those of MoveNet's own layers are
-#: shares of the size of each tensor: its features run from ones to thousands, and a step that one
-#: layer does not notice destroys another.
-_RATES = {'trunk.': 7e-4, 'head.': 1.4e-3, 'context.': 2e-3, 'stages.': 2e-3,
-          'fusion': 1e-2, 'gain': 1e-2, 'bias': 1e-2}
-_RELATIVE = ('trunk.', 'head.')
-#: Of a member that starts from nothing.
-_RATES_CPM = 3e-4
-_FROZEN = ('trunk.conv1.', 'trunk.block0.', 'trunk.block1.', 'trunk.block2.', 'head.offset.')
-_NEW = 1e-3     # the maps that MoveNet has not
-_HOLD = 3       # steps between looks at whole photos: they cost as much as half a batch
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How to train.
-
-    Args:
-        steps: in all. batch: crops a step. size, last_size: side of the crops before and after
-        ``switch`` (share of the steps): small crops are nearly twice as fast. warm: steps of
-        rising rate. ema: decay of the averaged weights. whole: whole photos a step, on which the
-        centre map and the regression are held to the teacher's. seed: of everything.
-    """
-
-    steps: int = 4000
-    batch: int = 16
-    size: int = 192
-    last_size: int = 256
-    switch: float = 0.7
-    warm: int = 100
-    ema: float = 0.999
-    whole: int = 1
-    rate: float = 1.0
-    seed: int = 0
-
-
-def use_prior(model, prior):
-    """Put a pose prior into the network's lift."""
-    model.lift.set_prior(prior.mean, prior.basis, prior.psi + prior.skeleton_noise ** 2,
-                         prior.weight)
-
-
-class Trainer:
-    """A network in training.
-
-    Args:
-        model: BeliefNet; plan: Plan; mixture: callable (step, size) -> batch;
-        scenes: list of whole BGR photos; teacher: of :func:`.teacher.movenet`, or None.
-    """
-
-    def __init__(self, model, plan, mixture, scenes=(), teacher=None):
-        self.model = model.to(memory_format=torch.channels_last).train()
-        self.plan, self.mixture, self.scenes, self.teacher = plan, mixture, scenes, teacher
-        self.fast = isinstance(model, BeliefNet)    # the member that starts from MoveNet
-        groups = {}
-        for name, value in model.named_parameters():
-            if not self.fast:
-                groups.setdefault(1e-2 if name == 'fusion' else _RATES_CPM, []).append(value)
-                continue
-            if name.startswith(_FROZEN):
-                value.requires_grad_(False)
-                continue
-            rate = _NEW if '.more.' in name else next(
-                r for part, r in _RATES.items() if name.startswith(part))
-            if name.startswith(_RELATIVE) and '.more.' not in name:
-                rate *= max(float(value.detach().square().mean().sqrt()), 1e-3)
-            groups.setdefault(rate, []).append(value)
-        self.optimiser = torch.optim.AdamW(
-            [{'params': values, 'lr': rate, 'rate': rate} for rate, values in groups.items()],
-            weight_decay=1e-3)
-        self.average = copy.deepcopy(model).eval().requires_grad_(False)
-        self.stride = getattr(model, 'stride', 4)
-        self.done = 0
-        self.ahead, self.next = ThreadPoolExecutor(1), {}   # the next batch is made meanwhile
-
-    def size(self, step):
-        """Side of the crops of a step."""
-        return self.plan.size if step < self.plan.switch * self.plan.steps else self.plan.last_size
-
-    def batch(self, step):
-        """Batch of a step, and a start on the next."""
-        now = self.next.pop(step, None) or self.ahead.submit(self.mixture, step, self.size(step))
-        self.next = {step + 1: self.ahead.submit(self.mixture, step + 1, self.size(step + 1))}
-        return now.result()
-
-    def rate(self, step):
-        """Factor on the learning rates: a rise, then a cosine to 2 %."""
-        plan = self.plan
-        rise = min(1.0, (step + 1) / plan.warm)
-        through = min(1.0, step / max(plan.steps, 1))
-        return plan.rate * rise * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * through)))
-
-    def step(self):
-        """One step; returns a dict of floats."""
-        plan = self.plan
-        batch = self.batch(self.done)
-        for group in self.optimiser.param_groups:
-            group['lr'] = group['rate'] * self.rate(self.done)
-        maps = self.forward(batch['image'], batch.get('camera'))
-        loss, said = batch_loss(maps, batch, self.stride)
-        if (self.fast and self.teacher is not None and len(self.scenes) and plan.whole
-                and self.done % _HOLD == 0):
-            held = self.hold(self.done)
-            loss, said['whole'] = loss + _HOLD * held, held.item()
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(
-            [p for g in self.optimiser.param_groups for p in g['params']], 1e4)
-        self.optimiser.step()
-        self.done += 1
-        self.follow()
-        return {'loss': loss.item(), **said, 'norm': float(norm), 'size': self.size(self.done - 1)}
-
-    def forward(self, image, camera=None):
-        """Maps of a batch; the frozen first layers keep no graph."""
-        if not self.fast:
-            return self.model(image, camera)
-        with torch.no_grad():
-            early = self.model.trunk.early(image)
-        return self.model.heads(*self.model.trunk.late(early), camera)
-
-    @torch.no_grad()
-    def follow(self):
-        """Move the averaged weights."""
-        decay = min(self.plan.ema, (1 + self.done) / (10 + self.done))
-        for mean, value in zip(self.average.parameters(), self.model.parameters()):
-            if value.requires_grad:
-                mean.lerp_(value, 1 - decay)
-
-    def hold(self, step):
-        """Loss against forgetting: centre, regression and heat of whole photos as they were."""
-        rng = np.random.default_rng((self.plan.seed, step, 7))
-        x = torch.from_numpy(np.stack([
-            _window(rng, self.scenes[rng.integers(len(self.scenes))], 256)
-            for _ in range(self.plan.whole)])).permute(0, 3, 1, 2).float() / 127.5 - 1
-        x = x.contiguous(memory_format=torch.channels_last)
-        with torch.no_grad():
-            early = self.teacher.trunk.early(x)     # the same frozen layers
-            was = self.teacher.trunk.late(early)[0]
-            centre, regress, heat = (self.teacher.head[n](was)
-                                     for n in ('center', 'regress', 'heatmap'))
-            at = torch.sigmoid(centre)
-        now = self.model.trunk.late(early)[0]
-        head = self.model.head
-        loss = F.binary_cross_entropy_with_logits(head['center'](now), at, reduction='none')
-        loss = loss.sum() / (at.sum() + 10)
-        error = F.smooth_l1_loss(head['regress'](now), regress, reduction='none', beta=2.0)
-        use = at * (at > 0.2)
-        loss = loss + 0.1 * (error.mean(1, keepdim=True) * use).sum() / (use.sum() + 1)
-        heat = torch.sigmoid(heat[:, :17])
-        kept = F.binary_cross_entropy_with_logits(head['heatmap'](now)[:, :17], heat,
-                                                  reduction='none')
-        return loss + 0.1 * kept.sum() / (heat.sum() + 10)
-
-    def save(self, path):
-        """Everything needed to go on, without pickled code."""
-        state = {'model': self.model.state_dict(), 'average': self.average.state_dict(),
-                 'optimiser': self.optimiser.state_dict(), 'done': self.done,
-                 'config': self.model.config.to_dict()}
-        part = Path(path).with_suffix('.part')
-        torch.save(state, part)
-        part.replace(path)
-
-    def load(self, path):
-        """Go on from :meth:`save`."""
-        state = torch.load(path, weights_only=True)
-        self.model.load_state_dict(state['model'])
-        self.average.load_state_dict(state['average'])
-        self.optimiser.load_state_dict(state['optimiser'])
-        self.done = state['done']
-
-
-def _window(rng, image, size):
-    """A window of a whole photo at the scale in which people are looked for."""
-    scale = rng.uniform(256, 448) / max(image.shape[:2])
-    h, w = image.shape[:2]
-    room = np.maximum(np.array([w, h]) * scale - size, 0)
-    corner = rng.uniform(0, 1, 2) * room
-    matrix = np.array([[scale, 0, -corner[0]], [0, scale, -corner[1]]])
-    if rng.random() < 0.5:
-        matrix[0] = -matrix[0]
-        matrix[0, 2] += size - 1
-    window = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR)
-    return np.ascontiguousarray(window[..., ::-1])
-
-
-@torch.inference_mode()
-def glance(model, data, limit=120):
-    """PCK and OKS of a few people that are kept out of training.
-
-    Returns:
-        dict with pck and oks.
-    """
-    from ..evaluation.measures2d import box_area, oks, oks_table, pck_table
-    from ..network.estimator import Estimator
-    estimator = Estimator(copy.deepcopy(model))
-    result = {}
-    athletes = photos.lspet(data, True, limit)
-    people = [p for p in photos.coco(data, True) if photos.measured(p)][:limit]
-    for name, some in (('pck', athletes), ('oks', people)):
-        found = np.concatenate([estimator.keypoints(p.image, p.box[None]).xy for p in some])
-        truth = np.stack([p.keypoints for p in some])
-        labelled = np.stack([p.visible for p in some]) > 0
-        if name == 'pck':
-            result[name] = pck_table(found, truth, labelled)['pck']
-        else:
-            area = box_area(np.stack([p.box for p in some]))
-            result[name] = oks_table(oks(found, truth, labelled, area))['oks']
-    return result
-
-
-@torch.inference_mode()
-def picture(model, batch, path, count=6):
-    """A picture of belief maps: crop, then per stage the maps, and what was drawn between."""
-    model.eval()
-    maps = model(batch['image'][:count])
-    rows = []
-    for i in range(min(count, len(batch['image']))):
-        crop = ((batch['image'][i].permute(1, 2, 0).numpy()[..., ::-1] + 1) * 127.5)
-        crop = np.ascontiguousarray(crop).astype(np.uint8)
-        layers = [torch.sigmoid(m[i, :17]).amax(0).numpy() for m in maps.logits]
-        layers += [m[i].amax(0).numpy() for m in maps.projected]
-        tiles = [crop]
-        for layer in layers:
-            heat = cv2.resize((255 * layer.clip(0, 1)).astype(np.uint8), crop.shape[1::-1])
-            tiles.append(cv2.addWeighted(crop, 0.4, cv2.applyColorMap(heat, cv2.COLORMAP_TURBO),
-                                         0.6, 0))
-        rows.append(np.hstack(tiles))
-    shown = np.vstack(rows)
-    cv2.imwrite(str(path), shown)
-    return shown
 
 
 def add_sources(parser):
@@ -289,7 +52,7 @@ def add_arguments(parser):
     parser.add_argument('--until', type=int, help='stop at this step, to go on later')
 
 
-def _keep_memory():
+def keep_memory():
     """Keep freed memory instead of handing it back to the kernel (Linux, glibc).
 
     Faulting the same pages in again at every step takes longer than the network's first layers.
@@ -307,7 +70,7 @@ def run(args):
     """Train, or go on where ``--out`` stopped; writes network.safetensors there."""
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
-    _keep_memory()
+    keep_memory()
     torch.set_num_threads(args.threads)
     torch.set_flush_denormal(True)      # tails of maps: a hundred times as slow as zero
     cv2.setNumThreads(1)

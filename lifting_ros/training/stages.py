@@ -24,7 +24,8 @@ from ..prior import PosePrior
 from . import photos
 from .losses import batch_loss
 from .mixture import Mixture, gather
-from .network import _keep_memory, add_sources, use_prior
+from .network import add_sources, keep_memory
+from .trainer import use_prior
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +136,7 @@ def run(args):
     """Train a network a form and seed: FORM_SEED.safetensors."""
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
-    _keep_memory()
+    keep_memory()
     torch.set_num_threads(args.threads)
     cv2.setNumThreads(1)
     base, _ = weights.load(args.start)
