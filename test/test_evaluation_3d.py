@@ -10,7 +10,7 @@ import pytest
 
 from lifting_ros.evaluation import measures
 from lifting_ros.evaluation.scenes import scenes
-from lifting_ros.skeleton import BONES, LSP_JOINTS
+from lifting_ros.skeleton import BONES, INDEX, LSP_JOINTS
 
 DATA = Path(__file__).resolve().parents[2] / 'shared' / 'data' / 'mocap'
 
@@ -129,6 +129,15 @@ def test_calibration_factor_undoes_a_wrong_scale():
     square = (rng.normal(size=(50000, 3)) ** 2).sum(1)
     assert factors(square) == pytest.approx(1, rel=0.03)
     assert factors(2.5 * square) == pytest.approx(2.5, rel=0.03)
+
+
+def test_bench_takes_captured_poses_that_stand_upright():
+    from lifting_ros.evaluation.bench_lift import captured
+    s = captured(5)
+    height = np.einsum('nji,ni->nj', s.joints - s.joints[:, :1], s.up)
+    head, ankles = INDEX['head_top'], [INDEX['left_ankle'], INDEX['right_ankle']]
+    assert (height[:, head] > 0.5).all() and (height[:, ankles] < -0.3).all()
+    assert not np.allclose(height[0], height[1], atol=0.01)
 
 
 def test_depth_images_are_exact():

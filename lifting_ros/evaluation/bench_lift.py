@@ -17,6 +17,20 @@ def people(prior, n, seed=0):
     return scenes(turn(poses, rng.uniform(-np.pi, np.pi, n)) * 1.7, rng)
 
 
+def captured(n, seed=0):
+    """Scenes of n poses of the demo clip, which somebody really took and no fit has seen.
+
+    Raises:
+        OSError: the clip's truth is not beside the package (it is in the repository).
+    """
+    from ..lifting.frames import upright
+    from .demo import DEMO, read_truth
+    truth = read_truth(DEMO / 'truth.npz')
+    joints = truth['joints'][np.linspace(0, len(truth['joints']) - 1, n).astype(int)]
+    to_up = upright(truth['up'][None], np.array([[0, 0, 1.0]]))[0]
+    return scenes(joints @ to_up.T, np.random.default_rng(seed))
+
+
 def plain_search(prior, rays, confidence, angle_sigma, distance, angles):
     """The closed form of one person, written down as it is thought: every mode and heading by
     least squares. Returns (score, mode, heading) of the best.
@@ -80,6 +94,12 @@ def measure(args=None, repeats=60, batches=(1, 16, 64)):
         'lift, gravity unknown': lambda n: lifter.lift(s.keypoints[:n], s.confidence[:n],
                                                        s.camera),
     }
+    try:
+        real = captured(max(batches))
+        calls['lift, poses of the demo clip'] = lambda n: lifter.lift(
+            real.keypoints[:n], real.confidence[:n], real.camera, real.up[:n])
+    except OSError:
+        pass
     out = {what: {str(n): 1e3 / n * _time(partial(call, n), repeats) for n in batches}
            for what, call in calls.items()}
     out['closed form, plain solver'] = {'1': 1e3 * _time(lambda: plain_search(

@@ -6,6 +6,8 @@ import numpy as np
 
 from ..skeleton import PELVIS
 
+#: The demo clip and its truth, in the repository.
+DEMO = Path(__file__).resolve().parents[2] / 'resource' / 'demo'
 #: 95 % of a chi-squared variable of three degrees of freedom lie below this.
 _CHI2_95 = 7.814728
 
@@ -111,9 +113,8 @@ def evaluate(pipeline, clip, truth, limit=None, use_up=True):
 
 def add_arguments(parser):
     """Command line of ``lifting-ros eval demo``."""
-    folder = Path(__file__).resolve().parents[2] / 'resource' / 'demo'
-    parser.add_argument('--clip', default=str(folder / 'clip.mp4'))
-    parser.add_argument('--truth', default=str(folder / 'truth.npz'))
+    parser.add_argument('--clip', default=str(DEMO / 'clip.mp4'))
+    parser.add_argument('--truth', default=str(DEMO / 'truth.npz'))
     parser.add_argument('--weights', default=None, help='another network')
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--frames', type=int, default=None)
