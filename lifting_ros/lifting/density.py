@@ -15,6 +15,8 @@ from ..skeleton import MIRROR, NUM_JOINTS
 #: Inputs: for each joint two angles and a confidence, then the five numbers of the view.
 INPUTS = NUM_JOINTS * 3 + 5
 _OUT = NUM_JOINTS * 3
+#: The numbers of the view are at most so large: noise three times as wide as the person.
+_FARTHEST = 5.0
 #: Coordinates of the mirrored pose in the view's frame, and the sign that left then has.
 _MIRROR = (3 * np.array(MIRROR)[:, None] + np.arange(3)).ravel()
 _FLIP = np.tile([1.0, -1.0, 1.0], NUM_JOINTS)
@@ -114,7 +116,8 @@ def features(rays, confidence, sigma, known):
                      np.where(known, np.sqrt(np.maximum(1 - rise ** 2, 0)), 0),
                      np.asarray(known, dtype=float), np.log(noise + 1e-3) + 4), -1)
     joints = np.concatenate((flat / spread[:, None, None], confidence[..., None]), -1)
-    joints = np.clip(joints, -6, 6)
+    # beyond what was seen in training the network says anything
+    joints, view = np.clip(joints, -6, 6), np.clip(view, -_FARTHEST, _FARTHEST)
     return np.concatenate((joints.reshape(len(rays), -1), view), 1).astype(np.float32), frame
 
 
