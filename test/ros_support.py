@@ -132,7 +132,9 @@ class Graph:
         """End a process as a user does; return its exit status."""
         process.send_signal(signal.SIGINT)
         try:
-            return process.wait(LIMIT)
+            if status := process.wait(LIMIT):
+                print(process.log.read_text())
+            return status
         except subprocess.TimeoutExpired:
             process.kill()
             pytest.fail('did not end on SIGINT\n' + process.log.read_text())

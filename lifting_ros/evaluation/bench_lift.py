@@ -21,11 +21,11 @@ def captured(n, seed=0):
     """Scenes of n poses of the demo clip, which somebody really took and no fit has seen.
 
     Raises:
-        OSError: the clip's truth is not beside the package (it is in the repository).
+        OSError: the clip's truth is not beside the package (colcon installs it, pip does not).
     """
     from ..lifting.frames import upright
-    from .demo import DEMO, read_truth
-    truth = read_truth(DEMO / 'truth.npz')
+    from .demo import demo_folder, read_truth
+    truth = read_truth(demo_folder() / 'truth.npz')
     joints = truth['joints'][np.linspace(0, len(truth['joints']) - 1, n).astype(int)]
     to_up = upright(truth['up'][None], np.array([[0, 0, 1.0]]))[0]
     return scenes(joints @ to_up.T, np.random.default_rng(seed))

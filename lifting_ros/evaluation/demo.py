@@ -6,10 +6,16 @@ import numpy as np
 
 from ..skeleton import PELVIS
 
-#: The demo clip and its truth, in the repository.
-DEMO = Path(__file__).resolve().parents[2] / 'resource' / 'demo'
 #: 95 % of a chi-squared variable of three degrees of freedom lie below this.
 _CHI2_95 = 7.814728
+
+
+def demo_folder():
+    """Of the demo clip and its truth: in the repository, or where colcon has put it."""
+    here = Path(__file__).resolve().parents
+    places = [here[2] / 'resource' / 'demo',
+              *(place / 'share' / 'lifting_ros' / 'demo' for place in here[3:7])]
+    return next((p for p in places if (p / 'truth.npz').is_file()), places[0])
 
 
 def read_truth(path):
@@ -113,8 +119,9 @@ def evaluate(pipeline, clip, truth, limit=None, use_up=True):
 
 def add_arguments(parser):
     """Command line of ``lifting-ros eval demo``."""
-    parser.add_argument('--clip', default=str(DEMO / 'clip.mp4'))
-    parser.add_argument('--truth', default=str(DEMO / 'truth.npz'))
+    folder = demo_folder()
+    parser.add_argument('--clip', default=str(folder / 'clip.mp4'))
+    parser.add_argument('--truth', default=str(folder / 'truth.npz'))
     parser.add_argument('--weights', default=None, help='another network')
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--frames', type=int, default=None)

@@ -8,6 +8,7 @@ import numpy as np
 from ..skeleton import INDEX, JOINTS
 from ..tracking.filters import FilterBank
 from . import measures
+from .demo import demo_folder
 
 _WRISTS = (INDEX['left_wrist'], INDEX['right_wrist'])
 _SETTLE = 15      # images until a filter has begun
@@ -239,7 +240,7 @@ def add_arguments(parser):
     parser.add_argument('--mocap', default='../shared/data/mocap',
                         help='folder of motion capture (%(default)s)')
     parser.add_argument('--still', help='folder of a rendered film of somebody who stands still')
-    parser.add_argument('--film', nargs='*', default=['resource/demo'], help='folders of '
+    parser.add_argument('--film', nargs='*', default=[str(demo_folder())], help='folders of '
                         'rendered films of one person, through the whole pipeline (%(default)s)')
     parser.add_argument('--make-film', nargs=2, metavar=('KIND', 'FOLDER'), help='render a film: '
                         'still, or the name of a captured clip (needs requirements/render.txt)')

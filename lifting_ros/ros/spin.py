@@ -33,6 +33,11 @@ def run(make_node, args=None):
         return int(getattr(node, 'status', 0))
     except (KeyboardInterrupt, ExternalShutdownException):
         return int(getattr(node, 'status', 0))
+    except Exception:
+        # a signal ends the context at any time, and who is about to publish then fails
+        if rclpy.ok():
+            raise
+        return int(getattr(node, 'status', 0))
     finally:
         if node is not None:
             if hasattr(node, 'close'):
