@@ -1,7 +1,8 @@
 """``lifting-ros eval fusion``: several cameras on the same people, against one.
 
 Poses and clips of held-out subjects, seen by cameras on a circle: exact projections with errors
-of ``--noise`` px, through the lifter, then fused.
+of ``--noise`` px, through the lifter, then fused. With ``--rendered`` the cameras' pictures,
+through the whole pipeline: :mod:`.rendered_rigs`.
 """
 
 import json
@@ -28,6 +29,8 @@ def add_arguments(parser):
     parser.add_argument('--clips', type=int, default=12, help='of 10 s, for wrong extrinsics')
     parser.add_argument('--noise', type=float, default=3.0, help='px (%(default)s)')
     parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--rendered', metavar='FOLDER', help='pictures of "lifting-ros render '
+                        'views" (clips of them: wrong extrinsics) instead of exact projections')
     parser.add_argument('--json', help='write the tables here')
 
 
@@ -195,14 +198,21 @@ def run(args):
     """The command."""
     from tqdm import tqdm
 
-    from ..lifting import Lifter
-    from ..training.mocap import HELD_OUT_SUBJECTS, read
-    poses = read(args.mocap)
-    poses = poses[np.isin(poses.subject, HELD_OUT_SUBJECTS)]
-    table = evaluate(Lifter.from_pretrained(), poses, args.people, args.clips, args.noise,
-                     args.seed, lambda x: tqdm(list(x), disable=not sys.stderr.isatty()))
-    table['about'] = {'people': args.people, 'clips': args.clips, 'noise_px': args.noise,
-                      'seed': args.seed}
+    def progress(items):
+        return tqdm(list(items), disable=not sys.stderr.isatty())
+    if args.rendered:
+        from .rendered_rigs import evaluate as rendered
+        table = rendered(args.rendered, progress)
+        table['about'] = {'rendered': str(args.rendered)}
+    else:
+        from ..lifting import Lifter
+        from ..training.mocap import HELD_OUT_SUBJECTS, read
+        poses = read(args.mocap)
+        poses = poses[np.isin(poses.subject, HELD_OUT_SUBJECTS)]
+        table = evaluate(Lifter.from_pretrained(), poses, args.people, args.clips, args.noise,
+                         args.seed, progress)
+        table['about'] = {'people': args.people, 'clips': args.clips, 'noise_px': args.noise,
+                          'seed': args.seed}
     print(show(table))
     if args.json:
         with open(args.json, 'w') as f:

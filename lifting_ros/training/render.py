@@ -3,6 +3,7 @@
     lifting-ros render crops --out runs/rendered --count 3000 --seed 1
     lifting-ros render clip --out resource/demo
     lifting-ros render still --out person.jpg --seed 7
+    lifting-ros render views --held-out --out runs/views --count 60 --seed 1
 
 Everything follows from the seed. Needs requirements/render.txt and EGL; docs/rendering.md.
 """
@@ -293,17 +294,21 @@ def _replace(path, data):
 
 def add_arguments(parser):
     """Command line of ``lifting-ros render``."""
-    parser.add_argument('what', choices=('crops', 'clip', 'still'))
-    parser.add_argument('--out', required=True, help='folder (crops, clip) or picture (still)')
+    parser.add_argument('what', choices=('crops', 'clip', 'still', 'views'))
+    parser.add_argument('--out', required=True,
+                        help='folder (crops, clip, views) or picture (still)')
     parser.add_argument('--mocap', default='../shared/data/mocap', help='motion capture')
     parser.add_argument('--photos', default='../shared/data/photos',
                         help='folder of background.zip; where there is none, rooms are all')
     parser.add_argument('--seed', type=int, default=1)
-    parser.add_argument('--count', type=int, default=500, help='how many crops')
+    parser.add_argument('--count', type=int, default=500,
+                        help='how many crops, or scenes of views')
     parser.add_argument('--first', type=int, default=0, help='number of the first shard')
     parser.add_argument('--held-out', action='store_true',
-                        help='crops: poses of the held-out subjects only, for measuring')
+                        help='crops, views: poses of the held-out subjects only, for measuring')
     parser.add_argument('--people', type=int, default=1, help='people in the still')
+    parser.add_argument('--seconds', type=float, default=0.0, help='views: a clip of so many '
+                        'seconds of each scene, six images a second (one picture)')
 
 
 def run(args):
@@ -312,6 +317,11 @@ def run(args):
     if args.what == 'crops':
         crops(Studio(args.mocap, args.photos, rng, args.held_out, samples=0), args.out, args.count,
               args.seed, first=args.first)
+        return 0
+    if args.what == 'views':
+        from .rig import views
+        views(Studio(args.mocap, args.photos, rng, args.held_out, samples=0), args.out, args.count,
+              args.seed, args.seconds)
         return 0
     from . import film
     if args.what == 'clip':

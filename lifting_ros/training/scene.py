@@ -95,15 +95,15 @@ def _paint(rng, layers):
             'patterned': float(rng.choice((0.0, 0.4, 0.9, 1.0)))}
 
 
-def room(rng, layers, centre, eye):
-    """Floor, walls and things in them about ``centre`` and the camera ``eye``, (3,) m, as
-    meshes in the world.
+def room(rng, layers, *clear):
+    """Floor, walls and things in them about the places ``clear``, (3,) m each (the person, the
+    cameras), as meshes in the world. Things keep 1 m away from those.
     """
     x, y, z = np.eye(3)
-    low = np.minimum(centre, eye)[:2] - rng.uniform(0.5, 3.5, 2)
-    top = np.maximum(centre, eye)[:2] + rng.uniform(0.5, 3.5, 2)
+    low = np.min(clear, axis=0)[:2] - rng.uniform(0.5, 3.5, 2)
+    top = np.max(clear, axis=0)[:2] + rng.uniform(0.5, 3.5, 2)
     at, half = np.array([*(low + top) / 2, 0]), (top - low) / 2
-    high = max(rng.uniform(2.4, 5.0), eye[2] + 0.3)
+    high = max(rng.uniform(2.4, 5.0), np.max(clear, axis=0)[2] + 0.3)
 
     def tone(lo, hi):
         return (rng.uniform(lo, hi) + rng.uniform(-0.08, 0.08, 3)).clip(0.02, 0.95)**2
@@ -120,11 +120,11 @@ def room(rng, layers, centre, eye):
         side, k = rng.choice((-1, 1)), rng.integers(2)
         where = at + (rng.uniform(-1, 1, 3) * [half[0], half[1], 0])
         where[k] = at[k] + side * (half[k] - size[k] / 2)
-        if min(np.linalg.norm((where - q)[:2]) for q in (centre, eye)) > 1.0:
+        if min(np.linalg.norm((where - q)[:2]) for q in clear) > 1.0:
             out.append(box(where + [0, 0, size[2] / 2], size, tone(0.1, 0.9),
                            **_paint(rng, layers)))
     if rng.random() < 0.4:
-        out += _rack(rng, layers, at, half, (centre, eye))
+        out += _rack(rng, layers, at, half, clear)
     for _ in range(rng.integers(0, 4)):      # pictures and windows
         side, k = rng.choice((-1, 1)), rng.integers(2)
         size = np.array([rng.uniform(0.4, 1.4), rng.uniform(0.4, 1.4), rng.uniform(0.4, 1.2)])
