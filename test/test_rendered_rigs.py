@@ -41,6 +41,7 @@ def folder(tmp_path, joints, stamps, rng):
     np.savez(tmp_path / 'views.npz', azimuth=rig.AZIMUTHS, size=rig.SIZE, name=names,
              scene=np.arange(n) if stamps is None else np.zeros(n, int),
              stamp=np.zeros(n) if stamps is None else stamps, joints=joints,
+             beside=np.full_like(joints, np.nan),
              visible=np.ones((n, len(views), 17), bool),
              K=[[v.k for v in views]] * n, rotation=[[v.rotation for v in views]] * n,
              position=[[v.position for v in views]] * n)

@@ -19,11 +19,15 @@ from ..fusion import Agreement, Fuser, View
 from .fusion import RIGS, row, shifts
 from .rigs import Mount
 
+#: px, a person whose median joint is farther off is another.
+_FAR = 40.0
+
 
 @dataclass(frozen=True, eq=False)
 class Moment:
     """What C cameras see at one time: names of the pictures, C :class:`~.rigs.Mount`, joints
-    (17, 3) m in the world and in which pictures they are visible (C, 17).
+    (17, 3) m in the world, in which pictures they are visible (C, 17), and the joints of who is
+    beside, NaN where there is nobody.
     """
 
     scene: int
@@ -32,6 +36,7 @@ class Moment:
     mounts: list
     joints: np.ndarray
     visible: np.ndarray
+    beside: np.ndarray
 
 
 class Views:
@@ -55,7 +60,8 @@ class Views:
             int(d['scene'][i]), float(d['stamp'][i]), [str(n) for n in d['name'][i]],
             [Mount(Camera(k, width, height), p, r) for k, p, r in zip(
                 d['K'][i], d['position'][i], d['rotation'][i], strict=True)],
-            d['joints'][i].astype(float), d['visible'][i]) for i in range(len(d['scene']))]
+            d['joints'][i].astype(float), d['visible'][i], d['beside'][i])
+            for i in range(len(d['scene']))]
 
     def image(self, name):
         """(H, W, 3) uint8 BGR."""
@@ -82,13 +88,16 @@ def look(pipeline, views, moment, camera, stamp=None):
     people = pipeline(views.image(moment.names[camera]), mounted.camera, stamp,
                       up=mounted.rotation[:, 2])
     people = [p for p in people if np.isfinite(p.joints).all()]
-    true = mounted.camera.project((moment.joints - mounted.origin) @ mounted.rotation.T)
-    tall = np.ptp(true, axis=0).max()
     seen = moment.visible[camera]
-    far = [np.nanmedian(np.linalg.norm(p.keypoints - true, axis=-1)[seen]) / tall
-           for p in people] if seen.any() else []
-    best = int(np.nanargmin(far)) if len(far) and np.isfinite(far).any() else None
-    if best is not None and far[best] > 0.15:
+    far = np.full((2, len(people)), np.inf)
+    for k, true in enumerate((moment.joints, moment.beside)):
+        true = mounted.camera.project((true - mounted.origin) @ mounted.rotation.T)
+        for n, p in enumerate(people):
+            off = np.linalg.norm(p.keypoints - true, axis=-1)[seen]
+            off = off[np.isfinite(off)]
+            far[k, n] = np.median(off) if len(off) else np.inf
+    best = int(far[0].argmin()) if far.size and np.isfinite(far[0]).any() else None
+    if best is not None and (far[0, best] > _FAR or far[1, best] < far[0, best]):
         best = None
     return [in_world(p, mounted) for p in people], best
 

@@ -133,6 +133,8 @@ def views(studio, out, count, seed, seconds=0.0, rate=6.0):
                                   jpeg.tobytes())
                 rows.append({'name': names, 'scene': n, 'stamp': f / rate,
                              'joints': actors[0].joints, 'visible': seen,
+                             'beside': (actors[1].joints if len(actors) > 1
+                                        else np.full((17, 3), np.nan)),
                              'K': [v.k for v in rig], 'rotation': [v.rotation for v in rig],
                              'position': [v.position for v in rig], 'kind': actors[0].kind,
                              'stature': actors[0].body.stature})
