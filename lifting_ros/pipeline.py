@@ -20,6 +20,8 @@ from .tracking.egomotion import EgoMotion
 from .tracking.ids import IdSource
 
 _LEVEL_EVERY = 0.5     # seconds from one look at how people stand to the next
+_BESIDE = 0.05  # overlap (IoU) of two boxes from which their people may be mixed up
+_SAME = 0.5     # overlap from which a box that was found says nothing new of who is followed
 _BOTH = 0.05    # least product of the search's score and a new person's confidence
 _SUREST = 8     # joints whose mean is the confidence of a person: of one half hidden they are seen
 
@@ -172,11 +174,17 @@ class Pipeline:
                                            self.options.max_people, **one)
         found = np.asarray(found, float).reshape(-1, 4)
         # A box that follows keypoints can be drawn over to a neighbour; one that was found anew
-        # cannot. Whom the search sees is looked at where it sees him, whoever is left as before.
-        pairs = match(1 - box_iou(found, expected), 0.7)
+        # cannot, but it is coarser: depth would jump with it by a percent at every search. So who
+        # has a neighbour is looked at where the search sees him, whoever is alone as before.
+        overlap = box_iou(found, expected)
+        pairs = match(1 - overlap, 0.7)
+        crowded = (box_iou(expected, expected) > _BESIDE).sum(1) > 1
+        crowded |= (overlap > _BESIDE).sum(0) > 1
         new = np.ones(len(found), bool)
         for f, e in pairs:
-            expected[e], new[f] = found[f], False
+            new[f] = False
+            if crowded[e] or overlap[f, e] < _SAME:
+                expected[e] = found[f]
         boxes = np.concatenate((expected, found[new]))
         belief = np.concatenate((np.ones(len(expected)), np.asarray(score, float)[new]))
         return boxes[:self.options.max_people], belief[:self.options.max_people]

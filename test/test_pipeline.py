@@ -92,6 +92,37 @@ def test_a_newcomer_is_found_while_others_are_followed():
     assert len(later) == 2 and first[0].id in {p.id for p in later}
 
 
+class Coarse(FakeEstimator):
+    """Its search finds people's boxes too wide; it remembers where it was asked to look."""
+
+    def __init__(self, boxes):
+        super().__init__(boxes)
+        self.looked = []
+
+    def find(self, image, threshold, max_people):
+        found, score = super().find(image, threshold, max_people)
+        wide = 0.2 * (found[:, 2:] - found[:, :2])
+        return np.concatenate((found[:, :2] - wide, found[:, 2:] + wide), 1), score
+
+    def keypoints(self, image, boxes):
+        self.looked.append(np.array(boxes))
+        return super().keypoints(image, boxes)
+
+
+@pytest.mark.parametrize('beside, jumps', [(400, False), (170, True)])
+def test_who_is_alone_is_looked_at_where_he_was_who_has_a_neighbour_where_he_is_found(
+        beside, jumps):
+    boxes = [[50, 60, 200, 440], [beside, 80, beside + 120, 400]]
+    estimator = Coarse(boxes)
+    pipeline = Pipeline(estimator, FakeLifter(), PipelineOptions(search_every=3))
+    for k in range(9):
+        pipeline(IMAGE, CAMERA, stamp=k / 30)
+    assert estimator.searches == 3
+    moved = np.array([np.abs(np.sort(b, 0) - np.sort(a, 0)).max()
+                      for a, b in zip(estimator.looked[3:], estimator.looked[4:])])
+    assert (moved.max() > 20) == jumps and (jumps or moved.max() < 2)
+
+
 def test_a_picture_without_stamp_stands_alone():
     pipeline, estimator = make()
     alone = [pipeline(IMAGE, CAMERA) for _ in range(3)]
