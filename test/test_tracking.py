@@ -8,8 +8,9 @@ from lifting_ros.skeleton import INDEX, NUM_JOINTS, PELVIS
 from lifting_ros.tracking import Observation, Tracker, association, motion
 from lifting_ros.tracking.appearance import describe
 from lifting_ros.tracking.association import box_iou, mahalanobis, match
-from lifting_ros.tracking.filters import FilterBank, FilterOptions, split
+from lifting_ros.tracking.filters import FilterBank, FilterOptions
 from lifting_ros.tracking.ids import IdSource, name_of
+from lifting_ros.tracking.small import pack, split, to_rows, unpack
 from lifting_ros.tracking.track import image_steps
 
 SHAPE = np.random.default_rng(0).uniform(-1, 1, (NUM_JOINTS, 3)) * [0.3, 0.9, 0.2]
@@ -154,11 +155,11 @@ def test_filters_agree_with_a_plain_interacting_multiple_model(rng):
         0.05 * rng.normal(size=(steps, 2, NUM_JOINTS, 3)), axis=0)
     bank, white = FilterBank(o), []
     bank.add(z[0], r)
-    white.append(bank._w.copy())
+    white.append(bank.white)
     for k in range(1, steps):
         bank.predict(np.arange(2), dt)
         bank.update(np.arange(2), z[k], r, np.full(2, dt))
-        white.append(bank._w.copy())
+        white.append(bank.white)
     for i in range(2):
         for j in (0, 3, 8, 16):
             x, p, moving = plain_imm(z[:, i, j], r, [w[i, j] for w in white], dt, o, bank._q[j])
@@ -184,7 +185,8 @@ def test_the_split_of_a_covariance_keeps_to_the_ray(rng):
     ray /= np.linalg.norm(ray, axis=-1, keepdims=True)
     line = ray[:, :, None] * ray[:, None]
     s = 4.0 * line + 0.25 * (np.eye(3) - line)
-    parts = [split(ray, s, np.broadcast_to(w, (50, 2))) for w in ([0.1, 0.4], [0.9, 0.6])]
+    share = np.array([[0.1, 0.9], [0.4, 0.6]])[..., None, None]       # along and across, of two
+    parts = [unpack(part)[0] for part in split(to_rows(ray[None]), pack(s[None]), share)]
     np.testing.assert_allclose(parts[0], 0.4 * line + 0.1 * (np.eye(3) - line), atol=1e-12)
     np.testing.assert_allclose(sum(parts), s, atol=1e-12)
 

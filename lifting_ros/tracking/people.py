@@ -21,7 +21,7 @@ def states(bank, lifted, at, stamp, show_gap):
     """
     gap = stamp - lifted
     # copies, as the filters go on
-    parts = [np.array(bank.position), bank.bias + bank.own, np.array(bank.velocity),
+    parts = [np.array(bank.position), bank.covariance(), np.array(bank.velocity),
              np.array(bank.velocity_covariance())]
     stale = np.flatnonzero((gap > 0) & (gap <= show_gap))
     if len(stale):
@@ -35,37 +35,51 @@ def states(bank, lifted, at, stamp, show_gap):
             for g, *state in zip(gap, *parts, strict=True)]
 
 
-def seen(track, o, i, stamp, state, least):
-    """The person of a track that is seen in this image.
+class Seen:
+    """Makes the people who are seen in an image.
 
     Args:
-        o: Observation; i: which of it. state: of :func:`states`, or None: as it was observed.
-        least: a keypoint is seen above this confidence.
+        o: Observation. least: a keypoint is seen above this confidence.
     """
-    if state is None:
-        state, source = {'joints': o.joints[i], 'covariance': o.covariance[i]}, o.source[i]
-    elif track.lifted == stamp:
-        source = o.source[i]
-    else:                                    # seen, but not lifted in this image
-        source = _predicted_source()
-    hidden = (o.keypoint_confidence[i] <= least).sum()
-    return Person(
-        id=track.name, confidence=float(o.confidence[i]), box=o.box[i],
-        keypoints=o.keypoints[i], keypoint_confidence=o.keypoint_confidence[i],
-        keypoint_covariance=o.keypoint_covariance[i],
-        source=source, scale_source=ScaleSource(int(o.scale_source[i])),
-        log_likelihood=float(o.log_likelihood[i]),
-        age=stamp - track.since, matched=True,
-        occluded=bool(hidden >= NUM_JOINTS // 3), **state)
+
+    def __init__(self, o, least):
+        """Take of all of them what is cheaper of all than of each."""
+        self._o = o
+        hidden = (o.keypoint_confidence <= least).sum(1)
+        self._each = list(zip(o.confidence.tolist(), map(ScaleSource, o.scale_source.tolist()),
+                              o.log_likelihood.tolist(), (hidden >= NUM_JOINTS // 3).tolist(),
+                              strict=True))
+
+    def person(self, track, i, stamp, state):
+        """The person of a track, ``i`` of the observation.
+
+        Args:
+            state: of :func:`states`, or None: as it was observed.
+        """
+        o = self._o
+        if state is None:
+            state, source = {'joints': o.joints[i], 'covariance': o.covariance[i]}, o.source[i]
+        elif track.lifted == stamp:
+            source = o.source[i]
+        else:                                    # seen, but not lifted in this image
+            source = _predicted_source()
+        confidence, scale_source, likelihood, occluded = self._each[i]
+        return Person(
+            id=track.name, confidence=confidence, box=o.box[i],
+            keypoints=o.keypoints[i], keypoint_confidence=o.keypoint_confidence[i],
+            keypoint_covariance=o.keypoint_covariance[i],
+            source=source, scale_source=scale_source, log_likelihood=likelihood,
+            age=stamp - track.since, matched=True, occluded=occluded, **state)
 
 
 def predicted(track, state, stamp, show_gap):
     """The person as the filters' ``state`` carries it on, while it is not seen."""
     fade = 1 - (stamp - track.seen) / (2 * show_gap)
     return Person(
-        id=track.name, confidence=track.person.confidence * fade, box=track.box_at(stamp),
-        source=_predicted_source(), scale_source=track.person.scale_source,
-        age=stamp - track.since, matched=False, occluded=True, **state)
+        id=track.name, confidence=track.person.confidence * fade,
+        box=np.array(track.box_at(stamp)), source=_predicted_source(),
+        scale_source=track.person.scale_source, age=stamp - track.since, matched=False,
+        occluded=True, **state)
 
 
 def _predicted_source():

@@ -1,33 +1,114 @@
-"""Batches of vectors and 3x3 matrices, where numpy's own functions cost most of the time."""
+"""Vectors and symmetric 3x3 matrices of many joints at once, where numpy's calls cost most.
+
+``filters.py`` keeps the coordinates first, the people and joints last: vectors are three rows,
+symmetric matrices six (xx xy xz yy yz zz), others nine. Numpy then runs along the joints; with
+the coordinates last every call is a loop of three for each joint.
+"""
 
 import numpy as np
 
-_EYE = np.eye(3)
+_ROW, _COLUMN = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 1, 2, 1, 2, 2])
+_FULL = np.array([0, 1, 2, 1, 3, 4, 2, 4, 5])
+#: Of nine rows those of the six, and those of their mirror images.
+_ABOVE, _BELOW = 3 * _ROW + _COLUMN, 3 * _COLUMN + _ROW
+#: Cofactors: products of rows, less products of rows.
+_PLUS = np.array([3, 2, 1, 0, 1, 0]), np.array([5, 4, 4, 5, 2, 3])
+_MINUS = np.array([4, 1, 2, 2, 0, 1]), np.array([4, 5, 3, 2, 4, 1])
+#: Six rows of nine, the mean of mirror images; and nine of six.
+_PACK, _UNPACK = np.zeros((6, 9)), np.zeros((6, 9))
+for _i in range(6):
+    _PACK[_i, _ABOVE[_i]] += 0.5
+    _PACK[_i, _BELOW[_i]] += 0.5
+_UNPACK[_FULL, np.arange(9)] = 1.0
+#: How often each of the six is in the sum over all nine.
+_OFTEN = np.array([1.0, 2, 2, 1, 2, 1])[:, None, None]
+#: The identity, to be added to six rows of (T, J).
+EYE = np.array([1.0, 0, 0, 1, 0, 1])[:, None, None]
+
+
+def to_rows(vectors):
+    """(T, J, 3) -> (3, T, J)."""
+    return np.ascontiguousarray(vectors.transpose(2, 0, 1))
+
+
+def to_vectors(rows):
+    """(3, T, J) -> (T, J, 3)."""
+    return np.ascontiguousarray(rows.transpose(1, 2, 0))
+
+
+def pack(matrices):
+    """(T, J, 3, 3) symmetric -> (6, T, J)."""
+    return (_PACK @ matrices.reshape(-1, 9).T).reshape(6, *matrices.shape[:2])
+
+
+def unpack(six):
+    """(6, T, J) -> (T, J, 3, 3)."""
+    return (six.reshape(6, -1).T @ _UNPACK).reshape(*six.shape[1:], 3, 3)
+
+
+def full(six):
+    """(6, ...) -> (3, 3, ...)."""
+    return six.take(_FULL, 0).reshape(3, 3, *six.shape[1:])
+
+
+def mirrored(nine):
+    """A + A^T of A: (3, 3, ...) -> (6, ...)."""
+    nine = nine.reshape(9, *nine.shape[2:])
+    return nine.take(_ABOVE, 0) + nine.take(_BELOW, 0)
+
+
+def outer(a):
+    """a a^T: (3, ...) -> (6, ...)."""
+    return a.take(_ROW, 0) * a.take(_COLUMN, 0)
+
+
+def both(a, b):
+    """a b^T + b a^T: (3, ...), (3, ...) -> (6, ...)."""
+    return (a.take(_ROW, 0) * b.take(_COLUMN, 0)) + (a.take(_COLUMN, 0) * b.take(_ROW, 0))
+
+
+def within(six, other):
+    """Sum of the products of all elements: (6, T, J), (6, T, J) -> (T, J); of a a^T: a^T S a."""
+    return (_OFTEN * six * other).sum(0)
+
+
+def inverted(six):
+    """Inverses (6, ...) and determinants (...) of (6, ...) regular ones, by cofactors."""
+    out = (six.take(_PLUS[0], 0) * six.take(_PLUS[1], 0)
+           - six.take(_MINUS[0], 0) * six.take(_MINUS[1], 0))
+    determinant = (six[:3] * out[:3]).sum(0)
+    out /= determinant
+    return out, determinant
+
+
+def turning(rotation):
+    """(6, 6) that takes the six rows of S to those of R S R^T."""
+    return _PACK @ np.kron(rotation, rotation) @ _UNPACK.T
 
 
 def split(rays, cov, share):
     """A S A of a covariance S, A = root of the shares along the ray and across it.
 
     Args:
-        rays: (..., 3) unit; cov: (..., 3, 3); share: (..., 2) along, across.
+        rays: (3, T, J) unit; cov: (6, T, J); share: (2, ..., 1 or T, 1 or J) along, across.
 
     Returns:
-        (..., 3, 3), between 0 and S where the ray is an axis of S.
+        (..., 6, T, J), between 0 and S where the ray is an axis of S.
     """
-    root = root_of(outer(rays), share)
-    return root @ cov @ root
-
-
-def root_of(line, share):
-    """Matrices A of :func:`split`: ``line`` (..., 3, 3) is of the ray with itself."""
-    root = np.sqrt(share)[..., None, None]
-    across = root[..., 1, :, :]
-    return (root[..., 0, :, :] - across) * line + across * _EYE
+    # with A = c I + d r r^T and w = S r: c^2 S + c d (w r^T + r w^T) + d^2 (r^T w) r r^T
+    line, weighed = outer(rays), np.einsum('ijtk,jtk->itk', full(cov), rays)
+    root = np.sqrt(share)
+    across = root[1]
+    more = root[0] - across
+    last = more * more * (rays * weighed).sum(0)
+    return (share[1][..., None, :, :] * cov
+            + (across * more)[..., None, :, :] * both(rays, weighed)
+            + last[..., None, :, :] * line)
 
 
 def unit(position):
-    """Unit vectors (..., 3) to positions."""
-    length = np.sqrt((position * position).sum(-1, keepdims=True))
+    """Unit vectors (3, ...) to positions."""
+    length = np.sqrt((position * position).sum(0))
     return position / np.maximum(length, 1e-9)
 
 
@@ -37,8 +118,3 @@ def median(values):
     n = values.shape[-1]
     middle = (values[..., (n - 1) // 2] + values[..., n // 2]) / 2
     return np.where(np.isnan(values[..., -1]), np.nan, middle)
-
-
-def outer(a):
-    """(..., 3) -> (..., 3, 3)."""
-    return a[..., :, None] * a[..., None, :]

@@ -7,6 +7,9 @@ from ..skeleton import INDEX, NECK, PELVIS
 _CHAINS = tuple((INDEX[f'{side}_{a}'], INDEX[f'{side}_{b}']) for side in ('left', 'right')
                 for a, b in (('hip', 'knee'), ('knee', 'ankle')))
 _TOP = INDEX['head_top']
+_CHILDREN = np.array([b for _, b in _CHAINS] + [NECK, _TOP])
+_PARENTS = np.array([a for a, _ in _CHAINS] + [PELVIS, NECK])
+_SHARE = 1.05 * np.array([0.5] * 4 + [1.0] * 2)     # left and right are averaged
 
 
 def bone_stature(joints):
@@ -18,7 +21,5 @@ def bone_stature(joints):
     Returns:
         (N,) m, NaN where joints are.
     """
-    child = [b for _, b in _CHAINS] + [NECK, _TOP]
-    parent = [a for a, _ in _CHAINS] + [PELVIS, NECK]
-    length = np.linalg.norm(joints[:, child] - joints[:, parent], axis=-1)
-    return 1.05 * (length[:, :4].sum(1) / 2 + length[:, 4:].sum(1))
+    bone = joints.take(_CHILDREN, 1) - joints.take(_PARENTS, 1)
+    return np.sqrt(np.einsum('nbi,nbi->nb', bone, bone)) @ _SHARE

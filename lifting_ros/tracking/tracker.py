@@ -197,11 +197,11 @@ class Tracker:
 
     def _image_cost(self, o, stamp):
         boxes = np.array([t.box_at(stamp) for t in self._tracks])
-        moved = boxes[:, :2] - np.array([t.person.box[:2] for t in self._tracks])
-        least = self.options.seen
+        moved = boxes[:, :2] - np.array([t.box[:2] for t in self._tracks])
+        people, least = [t.person for t in self._tracks], self.options.seen
         return association.image_cost(
-            boxes, np.array([t.person.keypoints for t in self._tracks]) + moved[:, None],
-            np.array([t.person.keypoint_confidence for t in self._tracks]) > least,
+            boxes, np.array([p.keypoints for p in people]) + moved[:, None],
+            np.array([p.keypoint_confidence for p in people]) > least,
             o.box, o.keypoints, o.keypoint_confidence > least)
 
     def _weigh(self, o, stamp, fresh, stature, image):
@@ -235,15 +235,15 @@ class Tracker:
         """Give the filters of matched people their measurements."""
         if not pairs:
             return
-        rows, columns = (np.array(x) for x in zip(*pairs, strict=True))
-        gap = np.array([stamp - self._tracks[r].at for r in rows])
-        since = np.array([stamp - self._tracks[r].lifted for r in rows])
-        back = np.array([r not in fresh for r in rows])
-        if back.any():
-            self._bank.resume(rows[back], gap[back])
-        self._bank.update(rows, o.joints[columns], o.covariance[columns], since)
-        for row in rows:
-            self._tracks[row].lifted = self._tracks[row].at = stamp
+        rows, columns = (list(x) for x in zip(*pairs, strict=True))
+        tracks = [self._tracks[r] for r in rows]
+        since = np.array([stamp - t.lifted for t in tracks])
+        back = [(r, stamp - t.at) for r, t in zip(rows, tracks) if r not in fresh]
+        if back:
+            self._bank.resume(*(np.array(x) for x in zip(*back)))
+        self._bank.update(np.array(rows), o.joints[columns], o.covariance[columns], since)
+        for track in tracks:
+            track.lifted = track.at = stamp
 
     def _people(self, o, now, stamp):
         """Everybody who is given out: those of ``now`` (track -> column), then those lost."""
@@ -252,12 +252,12 @@ class Tracker:
         if n:
             times = np.array([(t.lifted, t.at) for t in self._tracks[:n]])
             states[:n] = people.states(self._bank, *times.T, stamp, options.show_gap)
-        claimed = self._claimed()
+        claimed, sight = self._claimed(), people.Seen(o, options.seen)
         here, lost = [], []
         for track, state in zip(self._tracks, states, strict=True):
             column = now.get(track)
             if column is not None:
-                track.person = people.seen(track, o, column, stamp, state, options.seen)
+                track.person = sight.person(track, column, stamp, state)
                 if (track.shown or track.person.confidence >= options.confirm
                         or track.born < stamp):
                     track.shown = True
@@ -270,15 +270,15 @@ class Tracker:
     def _see(self, now, o, stature, stamp):
         """Tell the tracks of ``now`` (track -> column) what was seen of them."""
         known = [(t, c) for t, c in now.items() if t.person is not None]
-        steps = {}
+        steps, boxes, stature = {}, o.box.tolist(), stature.tolist()
         if known:
             columns = [c for _, c in known]
             seen = o.keypoint_confidence[columns] > self.options.seen
             steps = dict(zip((t for t, _ in known), image_steps(
-                np.array([t.person.keypoints for t, _ in known]), o.keypoints[columns], seen),
-                strict=True))
+                np.array([t.person.keypoints for t, _ in known]), o.keypoints[columns], seen
+                ).tolist(), strict=True))
         for track, column in now.items():
-            track.follow(o.box[column], steps.get(track), stamp, o.image_size)
+            track.follow(boxes[column], steps.get(track), stamp, o.image_size)
             track.learn(stature[column],
                         None if o.appearance is None else o.appearance[column])
             track.seen = stamp
