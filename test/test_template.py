@@ -86,6 +86,24 @@ def test_marks_in_several_places_and_texts(rng):
         template.fill(Time(), np.array([0.0]), [b'ab'])
 
 
+def test_what_is_left_in_the_gaps_is_no_mark(rng):
+    """Gaps between fields hold what earlier messages of the same size had there."""
+    for _ in range(300):
+        marks, out = Marks(), []
+        count = int(rng.integers(40, 60))
+        for i in range(count):
+            m = Marker(header=marks.header('eye'), ns='n' * int(rng.integers(1, 9)), id=i,
+                       action=Marker.ADD, text='t' * int(rng.integers(0, 9)))
+            p, q = m.pose.position, m.pose.orientation
+            p.x, p.y, p.z, q.x, q.y, q.z, q.w = marks.array(7)
+            m.color.r, m.color.g, m.color.b, m.color.a = marks.array(4)
+            out.append(m)
+        template = Template(MarkerArray(markers=out), marks)
+        got = deserialize_message(template.fill(Time(), np.full(marks.numbers, 0.3)), MarkerArray)
+        assert [(m.ns, m.text, m.id, m.action, m.frame_locked, len(m.points)) for m in got.markers
+                ] == [(m.ns, m.text, m.id, Marker.ADD, False, 0) for m in out]
+
+
 def test_what_cannot_be_patched_is_made():
     class NoMessage:
         def __init__(self, header, values):

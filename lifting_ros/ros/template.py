@@ -5,6 +5,7 @@ message is made with a mark in each place that changes, serialized once, and its
 publishes bytes as they are.
 """
 
+import random
 import struct
 
 import numpy as np
@@ -12,8 +13,10 @@ from builtin_interfaces.msg import Time
 from rclpy.serialization import serialize_message
 from std_msgs.msg import Header
 
-# a mark is a quiet NaN that carries its number where a float32 keeps it too
-_SHIFT = 29
+# a mark is a quiet NaN that carries its number where a float32 keeps it too. Numbers begin
+# somewhere else in each message, and a float64 has what no field beside it has in its other half:
+# what fills the gaps between fields is left from other messages, and must not pass for a mark.
+_SHIFT, _NUMBER, _OTHER = 29, (1 << 22) - 1, 0x15A5A5A5
 _SEC, _NANOSEC = 0x5EC05EC1, 0x3A5A5A5A
 _LEAD = 4    # bytes before the body: how it is encoded
 
@@ -23,12 +26,18 @@ class Marks:
 
     def __init__(self):
         """Begin to count."""
-        self.numbers, self.texts = 0, []
+        self.numbers, self.texts, self._first = 0, [], random.getrandbits(22)
 
     def number(self):
         """Mark for a float32 or float64."""
+        number = self._first + self.numbers & _NUMBER
         self.numbers += 1
-        return struct.unpack('<d', struct.pack('<Q', 0x7FF8 << 48 | self.numbers << _SHIFT))[0]
+        return struct.unpack('<d', struct.pack('<Q', 0x7FF8 << 48 | number << _SHIFT | _OTHER))[0]
+
+    def of(self, bits):
+        """Which mark has the bits (N,) that carry its number, from 0 on; and whether one has."""
+        number = (bits.astype(np.int64) - self._first) & _NUMBER
+        return number, number < self.numbers
 
     def array(self, *shape):
         """Nested lists of marks."""
@@ -76,16 +85,14 @@ class Template:
         self._bytes[8 - _LEAD:self._end] = np.frombuffer(data, np.uint8)
         self._f8, self._f4 = (self._bytes[8:].view(kind) for kind in ('<f8', '<f4'))
         self._u4, u8 = self._f4.view('<u4'), self._f8.view('<u8')
-        number = (u8 >> _SHIFT).astype(np.int64) & 0x1FFFFF
-        double = (u8 >> 51 == 0xFFF) & (u8 & (1 << _SHIFT) - 1 == 0) & (number > 0)
-        double &= number <= marks.numbers
+        number, double = marks.of(u8 >> _SHIFT)
+        double &= (u8 >> 51 == 0xFFF) & (u8 & (1 << _SHIFT) - 1 == _OTHER)
         self._double = np.flatnonzero(double)
-        self._double_of = number[self._double] - 1
-        number = (self._u4 & 0x3FFFFF).astype(np.int64)
-        single = (self._u4 >> 22 == 0x1FF) & ~np.repeat(double, 2) & (number > 0)
-        single &= number <= marks.numbers   # what fills gaps is not always zero
+        self._double_of = number[self._double]
+        number, single = marks.of(self._u4)
+        single &= (self._u4 >> 22 == 0x1FF) & ~np.repeat(double, 2)
         self._single = np.flatnonzero(single)
-        self._single_of = number[self._single] - 1
+        self._single_of = number[self._single]
         # the usual case, numbers side by side in the order of the marks, costs no look-up
         n = marks.numbers
         self._row = None
