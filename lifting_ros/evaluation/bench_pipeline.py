@@ -1,15 +1,14 @@
 """Speed of the whole pipeline on the demo clip at 640x480, with one person and with four."""
 
 import statistics
-from pathlib import Path
 
 import cv2
 import numpy as np
 
 from ..camera import Camera
 from ..pipeline import Pipeline
+from .demo import demo_folder
 
-CLIP = Path(__file__).resolve().parents[2] / 'resource' / 'demo' / 'clip.mp4'
 FRAMES, WARM_UP = 90, 15
 
 
@@ -17,11 +16,12 @@ def frames(count):
     """Frames of the clip, (480, 640, 3) uint8 each, with its person in it ``count`` times.
 
     Raises:
-        FileNotFoundError: the clip is not there: it lies in the repository.
+        FileNotFoundError: the clip is not there.
     """
-    video = cv2.VideoCapture(str(CLIP))
+    clip = demo_folder() / 'clip.mp4'
+    video = cv2.VideoCapture(str(clip))
     if not video.isOpened():
-        raise FileNotFoundError(f'{CLIP} is not there: run the bench from the repository')
+        raise FileNotFoundError(f'{clip} is not there: run the bench from the repository')
     images = []
     while len(images) < FRAMES:
         image = video.read()[1]

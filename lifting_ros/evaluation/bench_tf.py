@@ -5,7 +5,6 @@ at 50 Hz in the package's own buffer. The camera sweeps to and fro about the ver
 """
 
 import math
-from pathlib import Path
 
 import numpy as np
 
@@ -18,8 +17,8 @@ from ..lifting.frames import upright
 from ..network import Keypoints
 from ..pipeline import Pipeline, keypoint_boxes
 from ..skeleton import NUM_JOINTS, PELVIS
+from .demo import demo_folder
 
-TRUTH = Path(__file__).resolve().parents[2] / 'resource' / 'demo' / 'truth.npz'
 SECOND = 1_000_000_000
 #: images and transforms a second; rate of turn, rad/s; how far it turns to either side, rad
 IMAGES, TRANSFORMS, RATE, SWEEP = 30, 50, math.radians(90), math.radians(18)
@@ -69,7 +68,7 @@ def roots(turning, lookup, seconds, seed=1):
         lookup: 'stamp' (as the node does), 'stamp, tracker not told' (people are followed in the
             camera's frame alone) or 'latest' (as it must not be done).
     """
-    with np.load(TRUTH, allow_pickle=False) as data:
+    with np.load(demo_folder() / 'truth.npz', allow_pickle=False) as data:
         camera = Camera(data['K'], *(int(n) for n in data['size']))
         joints, up = data['joints'][0].astype(float), data['up']
     level = upright(up[None], np.array([[0.0, 0, 1]]))[0]
