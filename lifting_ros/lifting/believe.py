@@ -4,7 +4,7 @@ Who fits badly is looked at again: with limbs of left and right exchanged, and w
 that contradict the others.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -113,7 +113,7 @@ class Believer:
         to_up = upright(up, sight.middle)
         view = self._view(sight, to_up, known)
         belief = self._believe(view)
-        found = self._told(belief, view)
+        found = self._told(linear.condition(belief, view))
         cost = _cost(found, sight.weight)
         again = np.flatnonzero(((cost > _AGAIN_COST * sight.weight.sum(1))
                                 | (found.square > _AGAIN_SQUARE).any(1)
@@ -143,15 +143,16 @@ class Believer:
         belief.variance[:] += _SKELETON ** 2
         return belief
 
-    def _told(self, belief, view, dropped=None):
-        """Posterior of the pose in place, in statures; ``dropped`` joints count little."""
-        found = linear.condition(belief, view, dropped)
+    def _told(self, solution, rows=slice(None)):
+        """Posterior of the pose in place of some of the solved, told how long bones are."""
+        found = solution.posterior(rows)
         return found if self.lengths is None else self.lengths.tell(found)
 
-    def _judged(self, belief, view, dropped, rounds):
-        """As :meth:`_told`, without a covariance."""
-        found = linear.condition(belief, view, dropped, rounds, False)
-        return found if self.lengths is None else self.lengths.judge(found)
+    def _stretched(self, solution):
+        """As the posterior's, before anything is told."""
+        if self.lengths is None:
+            return np.zeros(len(solution.mean))
+        return self.lengths.stretched(solution.mean)
 
     def _again(self, found, again, sight, view, belief):
         """The best of what was found and of other readings of the keypoints, for who is in
@@ -179,11 +180,11 @@ class Believer:
         def read(who, which):
             return view.read(again[who], _READINGS[which]), dropped[who, which]
 
-        def against(new, who, which):
-            """What is against posteriors of people by readings, (n, readings)."""
+        def against(solution, who, which):
+            """What is against solutions of people by readings, (n, readings)."""
             out = np.full((n, len(_READINGS)), np.inf)
-            out[who, which] = -2 * new.evidence + cost[who, which] + _STRETCH_COST * np.log1p(
-                np.maximum(new.stretched, least[who, which]))
+            out[who, which] = -2 * solution.evidence + cost[who, which] + _STRETCH_COST * np.log1p(
+                np.maximum(self._stretched(solution), least[who, which]))
             return out
 
         # who fits well as a whole has no limbs exchanged
@@ -193,7 +194,8 @@ class Believer:
         turned = reading == _SWAPS - 1
         who, which = np.nonzero(~turned & possible | (reading == _PLAIN))
         one, without = read(who, which)
-        screened = against(self._judged(belief[again[who]], one, without, 1), who, which)
+        screened = against(linear.condition(belief[again[who]], one, without, 1, screen=True),
+                           who, which)
         loss = screened - screened[:, [_PLAIN]]
         loss[:, _PLAIN] = np.inf
         likely = (turned | _best(np.where(swapped, loss, np.inf), 1, _MISLED)
@@ -202,8 +204,8 @@ class Believer:
         if not len(who):
             return found
         one, without = read(who, which)
-        belief = self._believe(one, without)
-        exact = against(self._judged(belief, one, without, 2), who, which)
+        solution = linear.condition(self._believe(one, without), one, without)
+        exact = against(solution, who, which)
         exact[:, _PLAIN] = -2 * found.evidence[again] + _STRETCH_COST * np.log1p(
             found.stretched[again])
         best = exact.argmin(1)
@@ -211,9 +213,8 @@ class Believer:
         if not len(row):
             return found
         who, best = who[row], which[row]
-        again, new = again[who], self._told(belief[row], *read(who, best))
-        for name in (f.name for f in fields(found)):
-            getattr(found, name)[again] = getattr(new, name)
+        again = again[who]
+        found.put(again, self._told(solution, row))
         row, order = again[:, None], _READINGS[best]
         sight.rays[again] = sight.rays[row, order]
         sight.weight[again] = np.where(dropped[who, best], 0, sight.weight[row, order])

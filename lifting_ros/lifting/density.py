@@ -15,21 +15,27 @@ from ..skeleton import MIRROR, NUM_JOINTS
 #: Inputs: for each joint two angles and a confidence, then the five numbers of the view.
 INPUTS = NUM_JOINTS * 3 + 5
 _OUT = NUM_JOINTS * 3
-#: The numbers of the view are at most so large: noise three times as wide as the person.
-_FARTHEST = 5.0
+#: Inputs are at most so large: angles six times the pose's spread; the numbers of the view so that
+#: noise is at most three times as wide as the person.
+_MOST = np.repeat([6.0, 5.0], [_OUT, INPUTS - _OUT])
 #: Coordinates of the mirrored pose in the view's frame, and the sign that left then has.
 _MIRROR = (3 * np.array(MIRROR)[:, None] + np.arange(3)).ravel()
 _FLIP = np.tile([1.0, -1.0, 1.0], NUM_JOINTS)
 _FLIPPED = 0.1 * np.sqrt(0.5) * _FLIP[:, None]
+#: The same of the inputs, whose angle to the left is each joint's first number.
+_MIRROR_INPUT = np.concatenate((_MIRROR, np.arange(_OUT, INPUTS)))
+_FLIP_INPUT = np.concatenate((np.tile([-1, 1, 1], NUM_JOINTS), np.ones(INPUTS - _OUT))).astype(
+    np.float32)
 #: gelu(x) is x / 2 (1 + tanh(x p(x^2))), p of these coefficients, highest first: within 3.5e-6
 #: of the one with erf, which takes ten times as long.
 _GELU = np.array([1.1126342e-06, -3.0467241e-05, -1.2547600e-04, 3.6469929e-02, 0.7978276],
                  dtype=np.float32)
 #: A layer's product with few columns goes in parts of so many multiplications at most: OpenBLAS
 #: does not copy the weights first then, which takes as long as the product.
-_FEW, _SMALL = 40, 1000 ** 2
-#: Up to so many columns any number is as fast a column as a multiple of 8.
-_ODD = 24
+_FEW, _SMALL = 32, 1000 ** 2
+#: Up to so many columns any number is as fast a column as a multiple of 8; from there on up to
+#: _FEW so many are faster than fewer.
+_ODD = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,9 +58,7 @@ class Belief:
 
     def own(self):
         """Covariances of the joints' own errors, (N, 17, 3, 3)."""
-        turn = self.turn[:, None]
-        scaled = (turn * self.variance[:, :, None]).reshape(-1, _OUT, 3)
-        return (scaled @ np.swapaxes(self.turn, 1, 2)).reshape(-1, NUM_JOINTS, 3, 3)
+        return own_errors(self.turn, self.variance)
 
     def covariance(self):
         """(N, 51, 51)."""
@@ -67,6 +71,14 @@ class Belief:
         return whole
 
 
+def own_errors(turn, variance):
+    """Covariances (N, 17, 3, 3) of errors of a ``variance`` (N, 17, 3) along axes, the columns
+    of ``turn`` (N, 3, 3).
+    """
+    scaled = (turn[:, None] * variance[:, :, None]).reshape(-1, _OUT, 3)
+    return (scaled @ turn.swapaxes(1, 2)).reshape(-1, NUM_JOINTS, 3, 3)
+
+
 def view_frame(rays, confidence):
     """Frames of the mean rays of what is seen.
 
@@ -76,8 +88,8 @@ def view_frame(rays, confidence):
     Returns:
         (N, 3, 3) R with rows along the mean ray, to its left, and up in its vertical plane.
     """
-    ahead = ((confidence > 0)[:, None] @ rays)[:, 0]
-    ahead = ahead / np.maximum(np.sqrt((ahead ** 2).sum(1, keepdims=True)), 1e-9)
+    ahead = ((confidence > 0).astype(float)[:, None] @ rays)[:, 0]
+    ahead /= np.maximum(np.sqrt((ahead * ahead).sum(1, keepdims=True)), 1e-9)
     x, y, z = ahead.T
     level = np.sqrt(x * x + y * y)
     safe, level = level > 1e-3, np.maximum(level, 1e-9)
@@ -101,24 +113,28 @@ def features(rays, confidence, sigma, known):
     Returns:
         inputs (N, INPUTS) float32 and the view frames (N, 3, 3).
     """
-    frame = view_frame(rays, confidence)
+    n = len(rays)
+    seen = (confidence > 0).astype(float)
+    frame = view_frame(rays, seen)
     local = rays @ np.swapaxes(frame, 1, 2)
-    seen = confidence > 0
-    count = np.maximum(seen.sum(1, keepdims=True), 1)
+    count = np.maximum(seen.sum(1), 1)
     flat = local[..., 1:] / np.maximum(local[..., :1], 0.1)
-    flat = np.where(seen[..., None], flat, 0)
-    middle = flat.sum(1, keepdims=True) / count[..., None]
-    flat = np.where(seen[..., None], flat - middle, 0)
-    spread = np.sqrt((flat ** 2).sum((1, 2)) / count[:, 0]) + 1e-6
-    noise = np.sqrt((seen * sigma ** 2).sum(1) / count[:, 0]) / spread
+    flat -= (seen[:, None] @ flat) / count[:, None, None]
+    flat *= seen[..., None]
+    spread = np.sqrt(np.einsum('njk,njk->n', flat, flat) / count) + 1e-6
+    noise = np.sqrt((seen * sigma * sigma).sum(1) / count) / spread
     rise = frame[:, 0, 2]
-    view = np.stack((np.log(spread) + 2, np.where(known, rise, 0),
-                     np.where(known, np.sqrt(np.maximum(1 - rise ** 2, 0)), 0),
-                     np.asarray(known, dtype=float), np.log(noise + 1e-3) + 4), -1)
-    joints = np.concatenate((flat / spread[:, None, None], confidence[..., None]), -1)
+    inputs = np.empty((n, INPUTS))
+    joints, view = inputs[:, :_OUT].reshape(n, NUM_JOINTS, 3), inputs[:, _OUT:]
+    np.divide(flat, spread[:, None, None], out=joints[..., :2])
+    joints[..., 2] = confidence
+    view[:, 0] = np.log(spread) + 2
+    view[:, 1] = known * rise
+    view[:, 2] = known * np.sqrt(np.maximum(1 - rise * rise, 0))
+    view[:, 3] = known
+    view[:, 4] = np.log(noise + 1e-3) + 4
     # beyond what was seen in training the network says anything
-    joints, view = np.clip(joints, -6, 6), np.clip(view, -_FARTHEST, _FARTHEST)
-    return np.concatenate((joints.reshape(len(rays), -1), view), 1).astype(np.float32), frame
+    return np.minimum(np.maximum(inputs, -_MOST), _MOST).astype(np.float32), frame
 
 
 class RayDensity:
@@ -154,10 +170,7 @@ class RayDensity:
 
     def _linear(self, name, x):
         weight, n = self.layers[f'{name}.weight'], x.shape[1]
-        parts = 1
-        while (n <= _FEW and weight.size * n > parts * _SMALL
-               and len(weight) % (2 * parts) == 0):
-            parts *= 2
+        parts = _parts(len(weight), weight.size * n / _SMALL) if n <= _FEW else 1
         out = (weight.reshape(parts, -1, weight.shape[1]) @ x).reshape(-1, n)
         out += self.layers[f'{name}.bias'][:, None]
         return out
@@ -186,14 +199,14 @@ class RayDensity:
         """
         inputs, frame = features(rays, confidence, sigma, known)
         n = len(inputs)
-        mean, log_sd, low = _parts(
+        mean, log_sd, low = _split(
             self._forward(np.concatenate((inputs, mirrored_inputs(inputs)))), self.rank)
         mean = (mean[:n] + _FLIP * mean[n:, _MIRROR]) / 2
         log_sd = (log_sd[:n] + log_sd[n:, _MIRROR]) / 2
         # both directions' common parts, each of half the weight
         low = np.concatenate((0.1 * np.sqrt(0.5) * low[:n],
                               _FLIPPED * low[n:, _MIRROR]), axis=2)
-        variance = np.exp(2 * np.clip(log_sd, -7, 1))
+        variance = np.exp(2 * np.minimum(np.maximum(log_sd, -7), 1))
         turn = np.swapaxes(frame, 1, 2)
         return Belief(mean.reshape(n, NUM_JOINTS, 3) @ frame,
                       turn[:, None] @ low.reshape(n, NUM_JOINTS, 3, -1), turn,
@@ -204,7 +217,8 @@ class RayDensity:
         # one column a person: half the time of one row a person where people are few; and
         # whole vectors of them where there are more
         n = len(inputs)
-        columns = np.zeros((inputs.shape[1], n if n <= _ODD else -(-n // 8) * 8), np.float32)
+        width = n if n <= _ODD else max(_FEW, -(-n // 8) * 8)
+        columns = np.zeros((inputs.shape[1], width), np.float32)
         columns[:, :n] = inputs.T
         x = gelu(self._linear('first', columns))
         for i in range(self.blocks):
@@ -213,7 +227,19 @@ class RayDensity:
         return np.ascontiguousarray(self._linear('last', x)[:, :n].T, dtype=np.float64)
 
 
-def _parts(out, rank):
+def _parts(rows, least):
+    """A number of equal parts of some rows, not much above the ``least``; a power of two where
+    there is one, whose parts are faster.
+    """
+    parts = 1
+    while parts < least and rows % (2 * parts) == 0:
+        parts *= 2
+    while parts < least or rows % parts:
+        parts += 1
+    return min(parts, rows)
+
+
+def _split(out, rank):
     """Means (N, 51), log sigmas (N, 51) and directions (N, 51, R) of raw outputs."""
     return (out[:, :_OUT], out[:, _OUT:2 * _OUT],
             out[:, 2 * _OUT:].reshape(len(out), _OUT, rank))
@@ -221,8 +247,7 @@ def _parts(out, rank):
 
 def mirrored_inputs(inputs):
     """Inputs of the mirrored scene: left and right exchanged, the angle to the left negated."""
-    joints = inputs[:, :_OUT].reshape(-1, NUM_JOINTS, 3)[:, MIRROR] * np.float32([-1, 1, 1])
-    return np.concatenate((joints.reshape(len(inputs), -1), inputs[:, _OUT:]), 1)
+    return inputs[:, _MIRROR_INPUT] * _FLIP_INPUT
 
 
 def gelu(x):

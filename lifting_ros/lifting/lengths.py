@@ -8,6 +8,7 @@ from ..prior.model import LENGTHS
 from ..skeleton import NUM_JOINTS
 
 _PAIRS = np.array(LENGTHS).T
+_BONES = np.arange(len(LENGTHS))
 #: The bones that end in each joint, the last again where there are fewer; none: one of no length.
 _ENDS = [[i for i, pair in enumerate(LENGTHS) if j in pair] or [len(LENGTHS)]
          for j in range(NUM_JOINTS)]
@@ -35,32 +36,28 @@ class Lengths:
         return self.mean - length, bone / np.maximum(length, 1e-9)[..., None]
 
     def _square(self, off):
-        return (off @ self._precision * off).mean(1)
+        return (off @ self._precision * off).sum(1) / len(self.mean)
 
-    def judge(self, posterior):
-        """The posterior with ``stretched`` alone."""
-        return replace(posterior, stretched=self._square(self._off(posterior.mean)[0]))
+    def stretched(self, joints):
+        """Mean squared distance in sigmas (B,) of the bones' lengths of joints (B, 17, 3)."""
+        return self._square(self._off(joints)[0])
 
     def tell(self, posterior):
         """The posterior once more told how long bones are, linear about its mean."""
-        b = len(posterior.mean)
+        b, n = len(posterior.mean), len(self.mean)
         off, along = self._off(posterior.mean)
-        rows = posterior.covariance.reshape(b, NUM_JOINTS, 3, 3 * NUM_JOINTS)
-        cross = (along[:, :, None] @ (rows[:, _PAIRS[0]] - rows[:, _PAIRS[1]]))[:, :, 0]
-        own = self._along(cross, along)
+        jac = np.zeros((b, n, NUM_JOINTS, 3))
+        jac[:, _BONES, _PAIRS[0]], jac[:, _BONES, _PAIRS[1]] = along, -along
+        jac = jac.reshape(b, n, -1)
+        cross = jac @ posterior.covariance
+        own = cross @ jac.swapaxes(1, 2)
         gain = np.linalg.inv(own + self.covariance)
         push = gain @ off[..., None]
-        step = (cross.swapaxes(1, 2) @ push).reshape(b, NUM_JOINTS, 3)
-        single = np.zeros((b, len(self.mean) + 1))
-        single[:, :-1] = off ** 2 / self._variance
+        back = cross.swapaxes(1, 2)
+        single = np.zeros((b, n + 1))
+        single[:, :-1] = off * off / self._variance
         return replace(
-            posterior, mean=posterior.mean + step,
-            covariance=posterior.covariance - cross.swapaxes(1, 2) @ (gain @ cross),
+            posterior, mean=posterior.mean + (back @ push).reshape(b, NUM_JOINTS, 3),
+            covariance=posterior.covariance - back @ (gain @ cross),
             stretched=self._square(off), strange=self._square(off - (own @ push)[..., 0]),
             odd=single[:, _ENDS].max(-1))
-
-    def _along(self, cross, along):
-        """Covariance of lengths (B, 12, 12) by that of lengths with joints (B, 12, 51)."""
-        columns = cross.reshape(len(cross), -1, NUM_JOINTS, 3).swapaxes(1, 2)
-        bones = columns[:, _PAIRS[0]] - columns[:, _PAIRS[1]]
-        return (bones @ along[..., None])[..., 0]

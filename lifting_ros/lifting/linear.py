@@ -13,12 +13,13 @@ are of that size, and the rest is 2 x 2 (Woodbury's identity).
 Everything is batched over rows that do not affect one another. Frames have z up.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 
 import numpy as np
 
+from ..matrices import inverse
 from ..skeleton import HIPS, NECK, NUM_JOINTS, PELVIS, SPINE
-from .proposal import translation
+from .density import own_errors
 
 _SIZE = NUM_JOINTS * 3
 #: How unknown the place is about a first guess, statures.
@@ -46,10 +47,9 @@ class Posterior:
     """Joints in place, in statures, frame with z up.
 
     Args:
-        mean: (B, 17, 3); covariance: (B, 51, 51), or None where nobody asked for it.
+        mean: (B, 17, 3); covariance: (B, 51, 51).
         square: (B, 17) squared distance in sigmas of each keypoint from where the others and
-            the density expect it, two degrees of freedom; 0 where not seen, and in a single
-            round without a covariance, which is for the evidence alone.
+            the density expect it, two degrees of freedom; 0 where not seen.
         weight: (B, 17) what its error left of each keypoint's weight, 1 at best.
         evidence: (B,) log density of the keypoints up to a constant.
         stretched: (B,) mean squared distance in sigmas of the bones' lengths from people's,
@@ -58,13 +58,18 @@ class Posterior:
     """
 
     mean: np.ndarray
-    covariance: np.ndarray | None
+    covariance: np.ndarray
     square: np.ndarray
     weight: np.ndarray
     evidence: np.ndarray
     stretched: np.ndarray
     strange: np.ndarray
     odd: np.ndarray
+
+    def put(self, rows, other):
+        """Take ``rows`` from another, in place."""
+        for name in (f.name for f in fields(self)):
+            getattr(self, name)[rows] = getattr(other, name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,9 +114,10 @@ def _factors(belief, shared):
     Of the joints ``shared`` their own errors are in F, too.
     """
     b, _, _, rank = belief.low.shape
-    out = np.zeros((b, NUM_JOINTS, 3, rank + 3 + 3 * len(shared)))
+    out = np.empty((b, NUM_JOINTS, 3, rank + 3 + 3 * len(shared)))
     out[..., :rank] = belief.low
     out[..., rank:rank + 3] = _PLACE * np.eye(3)
+    out[..., rank + 3:] = 0
     for k, joint in enumerate(shared, 1):
         first = rank + 3 * k
         out[:, joint, :, first:first + 3] = belief.turn * np.sqrt(belief.variance[:, joint, None])
@@ -119,7 +125,60 @@ def _factors(belief, shared):
     return out
 
 
-def condition(belief, view, dropped=None, rounds=2, spread=True):
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """What is seen, put into a density, but for the covariance, which few are asked for.
+
+    ``used`` are the J joints that anybody of the B has seen.
+
+    Args:
+        mean: (B, 17, 3), evidence: (B,), as :class:`Posterior`'s.
+        square, weight: (B, J) as Posterior's, of those used; square None in a solution that is
+            for its evidence alone.
+        seen: (B, J) bool; used: indices of joints, or slice.
+        factors: (B, 51, R) what joints have in common, x = mean + F u + own errors; inner:
+            (B, R, R) covariance of u, None with square.
+        variance: (B, 17, 3) of own errors along the axes ``turn`` (B, 3, 3), those in F left out.
+        gain: (B, J, 3, 2) covariances of own errors with the keypoint's two numbers; weighed:
+            (B, J, 2, R) and precision: (B, J, 2, 2), the inverse of these numbers' covariance
+            given u, times F and alone.
+    """
+
+    mean: np.ndarray
+    evidence: np.ndarray
+    square: np.ndarray | None
+    weight: np.ndarray
+    seen: np.ndarray
+    used: np.ndarray | slice
+    factors: np.ndarray
+    inner: np.ndarray | None
+    variance: np.ndarray
+    turn: np.ndarray
+    gain: np.ndarray
+    weighed: np.ndarray
+    precision: np.ndarray
+
+    def posterior(self, rows=slice(None)):
+        """Posterior of some of the people."""
+        used, seen, gain = self.used, self.seen[rows], self.gain[rows]
+        b, j = seen.shape
+        squares, weights = np.zeros((b, NUM_JOINTS)), np.ones((b, NUM_JOINTS))
+        squares[:, used] = np.where(seen, self.square[rows], 0)
+        weights[:, used] = np.where(seen, self.weight[rows], 1)
+        factors = self.factors[rows].reshape(b, NUM_JOINTS, 3, -1)
+        if isinstance(rows, slice):
+            factors = factors.copy()
+        factors[:, used] -= gain @ self.weighed[rows]
+        _middles(factors)
+        rest = own_errors(self.turn[rows], self.variance[rows])
+        # the second of two small factors is laid out as it is read: three times as fast
+        rest[:, used] -= gain @ self.precision[rows] @ gain.swapaxes(-1, -2).copy()
+        covariance = _covariance(factors.reshape(b, _SIZE, -1), self.inner[rows], rest)
+        return Posterior(self.mean[rows], covariance, squares, weights, self.evidence[rows],
+                         np.zeros(b), np.zeros(b), np.zeros((b, NUM_JOINTS)))
+
+
+def condition(belief, view, dropped=None, rounds=2, screen=False):
     """What is seen, put into a density.
 
     Args:
@@ -128,10 +187,10 @@ def condition(belief, view, dropped=None, rounds=2, spread=True):
         view: View of them.
         dropped: (B, 17) joints that are errors and say next to nothing, or None.
         rounds: solutions, each with the noise and the weights of the one before.
-        spread: whether the covariance is wanted.
+        screen: whether mean and evidence of a single round are all that is wanted.
 
     Returns:
-        Posterior.
+        Solution.
     """
     b = len(view.weight)
     seen = view.weight > 0
@@ -140,9 +199,8 @@ def condition(belief, view, dropped=None, rounds=2, spread=True):
     factors = _factors(belief, shared)
     variance = belief.variance.copy()
     variance[:, [PELVIS, SPINE, *shared]] = 0
-    mean = belief.mean.copy()
-    _middles(mean)
-    guess = mean + translation(mean, view.rays, view.weight)[:, None]
+    point = belief.mean.copy()
+    _middles(point)
     if len(used) == NUM_JOINTS:
         used = slice(None)   # views instead of copies
     seen, sure, axes = seen[:, used], view.weight[:, used], view.axes[:, used]
@@ -150,78 +208,85 @@ def condition(belief, view, dropped=None, rounds=2, spread=True):
     j = sure.shape[1]
     # in the axes across and along each ray: the factors, the guess, the joints' own errors
     local = axes @ factors[:, used]
-    one, two, along = local[:, :, 0], local[:, :, 1], local[:, :, 2]
-    flat = local[:, :, :2].reshape(b, 2 * j, -1)
-    at = (axes @ guess[:, used, :, None])[..., 0]
+    flat, along = local[:, :, :2].reshape(b, 2 * j, -1), local[:, :, 2]
+    across = flat.reshape(b, j, 2, -1)
+    at = (axes @ point[:, used, :, None])[..., 0]
+    place = _place(axes, sure, at)
+    point += place[:, None]
+    at += (axes.reshape(b, 3 * j, 3) @ place[..., None]).reshape(b, j, 3)
     off, far = -at[..., :2], at[..., 2]
     turned = (axes.reshape(b, 3 * j, 3) @ belief.turn).reshape(b, j, 3, 3)
     scaled = turned * variance[:, used, None]
-    own = scaled @ turned.swapaxes(-1, -2)
+    own = scaled @ turned.swapaxes(-1, -2).copy()
+    own, slant = own[..., (0, 0, 1), (0, 1, 1)].transpose(2, 0, 1), own[..., 2, :2]
     known = np.where(seen, sure, 1e-9)
     weight = most = np.ones((b, j)) if dropped is None else np.where(
         dropped[:, used], _NOTHING, 1.0)
-    weighed = np.empty((b, j, 2, one.shape[-1]))
+    precision, weighed = np.empty((b, j, 2, 2)), np.empty_like(across)
     pushed = weighed.reshape(b, 2 * j, -1)
-    eye = np.eye(one.shape[-1])
+    eye = np.eye(flat.shape[-1])
     depth = np.maximum(far, _NEAREST)
+    inner = square = None
     for step in range(rounds):
         grown = noise * (depth * depth / (known * weight))
-        a, c, d = own[..., 0, 0] + grown[0], own[..., 0, 1] + grown[1], own[..., 1, 1] + grown[2]
+        a, c, d = own + grown
         det = a * d - c * c
-        p, q, r = d / det, -c / det, a / det      # the inverse of the 2 x 2 covariance
-        _push(p, q, r, one, two, weighed)
+        np.divide(d, det, out=precision[..., 0, 0])
+        np.divide(a, det, out=precision[..., 1, 1])
+        precision[..., 0, 1] = precision[..., 1, 0] = -c / det
+        np.matmul(precision, across, out=weighed)
         matrix = flat.swapaxes(1, 2) @ pushed
         matrix += eye
-        inverse = np.linalg.inv(matrix)
-        x = inverse @ (pushed.swapaxes(1, 2) @ off.reshape(b, -1, 1))
+        pull = pushed.swapaxes(1, 2) @ off.reshape(b, -1, 1)
+        if screen:
+            x = np.linalg.solve(matrix, pull)
+        else:
+            inner = np.linalg.inv(matrix)
+            x = inner @ pull
         left = off - (flat @ x).reshape(b, j, 2)
-        solved = np.empty((b, j, 2))
-        solved[..., 0] = p * left[..., 0] + q * left[..., 1]
-        solved[..., 1] = q * left[..., 0] + r * left[..., 1]
-        if rounds == 1 and not spread:
-            square = np.zeros((b, j))
+        solved = (precision @ left[..., None])[..., 0]
+        if screen:
             break
-        less = (pushed @ inverse).reshape(weighed.shape)
-        u, v = less[:, :, 0], weighed[:, :, 1]
-        square = _left_out(p - _dot(u, weighed[:, :, 0]), q - _dot(u, v),
-                           r - _dot(less[:, :, 1], v), solved, grown * (1 - weight))
+        square = _left_out(_blocks(precision, pushed @ inner, weighed), solved,
+                           grown * (1 - weight))
         if step == rounds - 1:
             break
         weight = np.minimum(np.maximum((_FREEDOM + 2) / (_FREEDOM + square), _LEAST), most)
-        depth = np.maximum(far + (along @ x)[..., 0] + own[..., 2, 0] * solved[..., 0]
-                           + own[..., 2, 1] * solved[..., 1], _NEAREST)
+        depth = np.maximum(far + (along @ x)[..., 0] + (slant * solved).sum(-1), _NEAREST)
     fit = ((off * solved).sum((1, 2)) + np.where(seen, np.log(det), 0).sum(1)
            + np.linalg.slogdet(matrix)[1])
     evidence = -0.5 * fit + 2 * (sure * np.log(depth)).sum(1)
-    squares, weights = np.zeros((b, NUM_JOINTS)), np.ones((b, NUM_JOINTS))
-    squares[:, used] = np.where(seen, square, 0)
-    weights[:, used] = np.where(seen, weight, 1)
     # the joints' own errors
     gain = (scaled[:, :, :2].reshape(b, 2 * j, 3) @ belief.turn.swapaxes(1, 2)).reshape(
-        b, j, 2, 3).swapaxes(-1, -2)
-    point = guess + (factors.reshape(b, _SIZE, -1) @ x).reshape(b, NUM_JOINTS, 3)
+        b, j, 2, 3).swapaxes(-1, -2).copy()
+    factors = factors.reshape(b, _SIZE, -1)
+    point += (factors @ x).reshape(b, NUM_JOINTS, 3)
     point[:, used] += (gain @ solved[..., None])[..., 0]
     _middles(point)
-    covariance = None
-    if spread:
-        factors[:, used] -= gain @ weighed
-        _middles(factors)
-        rest = replace(belief, variance=variance).own()
-        back = np.empty_like(gain)
-        _push(p, q, r, gain[..., 0], gain[..., 1], back.swapaxes(-1, -2))
-        rest[:, used] -= back @ gain.swapaxes(-1, -2)
-        covariance = _covariance(factors.reshape(b, _SIZE, -1), inverse, rest)
-    return Posterior(point, covariance, squares, weights, evidence, np.zeros(b), np.zeros(b),
-                     np.zeros((b, NUM_JOINTS)))
+    return Solution(point, evidence, square, weight, seen, used, factors, inner, variance,
+                    belief.turn, gain, weighed, precision)
 
 
-def _push(p, q, r, one, two, out):
-    """Matrices ((p, q), (q, r)) (B, J) times rows ``one`` and ``two`` (B, J, R) into ``out``."""
-    p, q, r = p[..., None], q[..., None], r[..., None]
-    np.multiply(p, one, out=out[:, :, 0])
-    out[:, :, 0] += q * two
-    np.multiply(q, one, out=out[:, :, 1])
-    out[:, :, 1] += r * two
+def _place(axes, sure, at):
+    """Where the pelvis is (B, 3), by least squares of the joints' distances from the rays.
+
+    Args:
+        axes: (B, J, 3, 3) of View; sure: (B, J) confidence; at: (B, J, 3) the joints about the
+            pelvis in these axes.
+    """
+    b = len(axes)
+    across = axes[:, :, :2]
+    weighed = (sure[..., None, None] * across).reshape(b, -1, 3).swapaxes(1, 2)
+    square = weighed @ across.reshape(b, -1, 3) + 1e-6 * np.eye(3)
+    return -(inverse(square) @ (weighed @ at[..., :2].reshape(b, -1, 1)))[..., 0]
+
+
+def _blocks(precision, less, weighed):
+    """Diagonal blocks a, c, d (each (B, J)) of P - less weighed^T, 2 x 2 each."""
+    less = less.reshape(weighed.shape)
+    u, v = less[:, :, 0], weighed[:, :, 1]
+    return (precision[..., 0, 0] - _dot(u, weighed[:, :, 0]), precision[..., 0, 1] - _dot(u, v),
+            precision[..., 1, 1] - _dot(less[:, :, 1], v))
 
 
 def _dot(a, b):
@@ -238,14 +303,15 @@ def _covariance(factors, inner, own):
     return out
 
 
-def _left_out(a, c, d, solved, more):
+def _left_out(blocks, solved, more):
     """Squared distances (B, J) of keypoints from what all others expect.
 
     Args:
-        a, c, d: (B, J) of the diagonal blocks D of the inverse; solved: (B, J, 2) inverse times
-            residuals, x: the innovation is D^-1 x, of covariance D^-1.
+        blocks: a, c, d, each (B, J), of the diagonal blocks D of the inverse; solved: (B, J, 2)
+            inverse times residuals, x: the innovation is D^-1 x, of covariance D^-1.
         more: (3, B, J) by how much that covariance has grown because weight was lost.
     """
+    a, c, d = blocks
     det = np.maximum(a * d - c * c, 1e-300)
     x, y = solved[..., 0], solved[..., 1]
     u, v = (d * x - c * y) / det, (a * y - c * x) / det
