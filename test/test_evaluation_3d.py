@@ -192,7 +192,7 @@ def test_seen_and_unseen_are_told_apart(poses):
     """Seen joints are calibrated, unseen ones claim a tenth of their error."""
     from types import SimpleNamespace
 
-    from lifting_ros.evaluation.tables3d import seen_and_unseen
+    from lifting_ros.evaluation.groups3d import seen_and_unseen
     rng = np.random.default_rng(5)
     truth = np.repeat(poses, 200, 0)
     seen = np.zeros((1200, 17))

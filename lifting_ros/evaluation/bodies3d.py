@@ -7,8 +7,9 @@ markers, and no fit has seen them.
 import numpy as np
 
 from ..skeleton import NUM_JOINTS
+from .groups3d import seen_and_unseen
 from .scenes import scenes
-from .tables3d import Trial, fewer, measure, seen_and_unseen
+from .tables3d import Trial, fewer, measure
 
 #: Who is smaller is no adult, metres.
 _ADULT = 1.45

@@ -73,7 +73,7 @@ def run(args):
     from ..training.mocap import read
     begin, people = time.process_time(), args.people or 500
     lifter = Lifter.from_pretrained(args.prior, args.lifter)
-    curves = {}
+    curves, adults = {}, {}
     if args.h36m:
         from .human36m import evaluate as protocols
         table = protocols(lifter, args.h36m, args.protocol, args.people, args.seed,
@@ -103,11 +103,22 @@ def run(args):
                 from ..training.martinez import Peer
                 peer = Peer.load(args.peer)
             table, curves = evaluate(lifter, poses, people, args.seed, args.batch, peer, bar)
+            from .adults3d import evaluate as on_adults
+            adults = on_adults(lifter, poses, people, args.seed, args.batch)
     table['about'] = {'people': args.people if args.h36m else people, 'seed': args.seed,
                       'source': args.source,
                       'prior': args.prior or 'shipped', 'lifter': args.lifter or 'shipped',
                       'cpu_seconds': round(time.process_time() - begin, 1)}
+    if adults:
+        print("The subjects' own statures")
     print(show(table))
+    if adults:
+        from ..training.mocap import ADULTS
+        print('\nThe same poses, statures drawn from those of adults ('
+              + ', '.join(f'{who} {mean} +- {sigma} m' for who, (mean, sigma) in
+                          zip(('men', 'women'), ADULTS, strict=True)) + ')')
+        print(show(adults))
+        table |= adults
     if args.json:
         with open(args.json, 'w') as f:
             json.dump(table | ({'curves': curves} if curves else {}), f, indent=1)

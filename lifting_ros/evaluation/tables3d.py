@@ -5,15 +5,22 @@ from dataclasses import fields
 
 import numpy as np
 
-from ..skeleton import BONES, GROUPS, HIPS, INDEX, LSP_JOINTS
+from ..skeleton import BONES, HIPS, INDEX, LSP_JOINTS
 from . import measures
 from .depth_images import depth_images
+from .groups3d import (
+    LEVELS,
+    calibration,
+    legs_of_seated,
+    of_subjects,
+    seen_and_unseen,
+    spared_and_taken,
+)
 from .scenes import scenes
 
 _WRISTS = [INDEX['left_wrist'], INDEX['right_wrist']]
 _UPPER = [INDEX[n] for n in ('neck', 'head_top', 'left_shoulder', 'left_elbow', 'left_wrist',
                              'right_shoulder', 'right_elbow', 'right_wrist')]
-_LEVELS = (50, 90, 95)
 #: Camera pitches, degrees down, and numbers of joints seen that have rows of their own.
 PITCHES = (0, 15, 30, 45, 60)
 COUNTS = (14, 12, 10, 8, 6, 4)
@@ -50,15 +57,6 @@ def measure(joints, truth, covariance=None, rows=slice(None)):
         square = measures.mahalanobis(joints, truth, covariance[rows][ok])
         out |= calibration(square)
     return {k: v if isinstance(v, int) else round(float(v), 2) for k, v in out.items()}
-
-
-def calibration(square):
-    """Coverage in percent, NEES and expected calibration error of squared distances."""
-    if not np.size(square):
-        return {}
-    row = {f'within_{q}': 100 * measures.coverage(square, q / 100) for q in _LEVELS}
-    row |= {'nees': np.mean(square) / 3, 'ece': measures.calibration_error(square)}
-    return {k: round(float(v), 3 if k == 'ece' else 2) for k, v in row.items()}
 
 
 class Trial:
@@ -132,6 +130,13 @@ def fewer(s, count, rng):
     return confidence
 
 
+def legs_hidden(s):
+    """Confidences (N, 17) where knees and ankles are out of view."""
+    legs = s.confidence.copy()
+    legs[:, [i for i in range(17) if i not in _UPPER and i not in HIPS]] = 0
+    return legs
+
+
 def evaluate(lifter, poses, n, seed=0, batch=64, peer=None, progress=iter):
     """All tables of the evaluation.
 
@@ -160,7 +165,8 @@ def evaluate(lifter, poses, n, seed=0, batch=64, peer=None, progress=iter):
     def scale():
         table['all, gravity known'] = row(known)
         table['all, gravity unknown'] = row(trial(s, up=None))
-        table.update(_scales(trial, s, row, known, np.random.default_rng([seed, 1])))
+        rows, tall = _scales(trial, s, row, known, np.random.default_rng([seed, 1]))
+        table.update(rows | of_subjects(tall.joints, s.joints, drawn.subject))
         if peer is not None:
             table['peer: simple baseline'] = measure(
                 peer.lift(s.keypoints, s.confidence, s.camera), s.joints)
@@ -194,10 +200,12 @@ def evaluate(lifter, poses, n, seed=0, batch=64, peer=None, progress=iter):
             if count == 8:
                 pool.append((lifted, confidence))
                 table['six joints missing'] = table['joints seen: 8']
+                table.update(spared_and_taken(known, lifted, s, confidence))
                 if peer is not None:
                     table['peer, six joints missing'] = measure(
                         peer.lift(s.keypoints, confidence, s.camera), s.joints)
         legs, lifted = _legs(trial, s, known, table)
+        table.update(legs_of_seated(lifted, s.joints, drawn.kind == 'sit'))
         pool.append((lifted, legs))
         more, levels = seen_and_unseen(pool, s.joints)
         table.update(more)
@@ -212,27 +220,28 @@ def evaluate(lifter, poses, n, seed=0, batch=64, peer=None, progress=iter):
 
 
 def _scales(trial, s, row, known, rng):
-    """What fixes the scale: the prior's stature, a stature given, the floor, a depth image."""
+    """What fixes the scale: the prior's stature, a stature given, the floor, a depth image; the
+    rows, and everybody lifted with the stature given.
+    """
     from ..training.mocap import stature
-    out = {'scale: prior': row(known),
-           'scale: stature given': row(trial(s, stature=stature(s.joints)))}
+    tall = trial(s, stature=stature(s.joints))
+    out = {'scale: prior': row(known), 'scale: stature given': row(tall)}
     if 'camera_height' in trial.takes:
         out['scale: ground plane'] = row(trial(s, camera_height=s.height))
     else:
         out['scale: ground plane'] = {'skipped': 'this lifter takes no camera_height'}
     if 'depth' not in trial.takes:
         out['scale: depth'] = {'skipped': 'this lifter takes no depth'}
-        return out
+        return out, tall
     part = some(s, np.arange(min(len(s.joints), 200)))
     images, camera = depth_images(part, rng)
     out['scale: depth'] = row(trial.with_depth(part, images, camera), part)
-    return out
+    return out, tall
 
 
 def _legs(trial, s, known, table):
     """Upper body with legs out of view; fills the table, returns confidences and lifted."""
-    legs = s.confidence.copy()
-    legs[:, [i for i in range(17) if i not in _UPPER and i not in HIPS]] = 0
+    legs = legs_hidden(s)
     lifted = trial(s, confidence=legs)
     for name, value in (('upper body, legs seen', known), ('upper body, legs not', lifted)):
         error = measures.joint_errors(measures.root_relative(value.joints),
@@ -255,38 +264,11 @@ def _wrong(trial, s, row, rng):
     return out
 
 
-def seen_and_unseen(pool, truth, levels=20):
-    """Calibration by group of joints, of those seen and those not, apart.
-
-    Args:
-        pool: list of (Lifted, confidence (N, 17)) of the same people; truth: (N, 17, 3) m.
-        levels: of the calibration curve.
-
-    Returns:
-        dict of table rows, and the curves: nominal shares and those held, seen and unseen.
-    """
-    square, seen = [], []
-    for lifted, confidence in pool:
-        ok = np.isfinite(lifted.joints).all((1, 2))
-        square.append(measures.mahalanobis(lifted.joints[ok], truth[ok], lifted.covariance[ok]))
-        seen.append(confidence[ok] > 0)
-    square, seen = np.concatenate(square), np.concatenate(seen)
-    nominal = (np.arange(levels) + 0.5) / levels
-    out, curves = {}, {'nominal': nominal.round(4).tolist()}
-    for what, which in (('seen', seen), ('unseen', ~seen)):
-        for name, joints in [('all', tuple(range(17))), *GROUPS.items()]:
-            picked = square[:, list(joints)][which[:, list(joints)]]
-            if len(picked):
-                out[f'{what}: {name}'] = {'joints': len(picked)} | calibration(picked)
-        curves[what] = [round(measures.coverage(square[which], q), 4) for q in nominal]
-    return out, curves
-
-
 def show(table):
     """The tables as text: one line a row, aligned."""
     columns = ['people', 'lifted', 'px', 'error', 'mpjpe', 'n_mpjpe', 'pa_mpjpe', 'mpjae_deg',
-               'wrist', 'root_mm', 'root_percent', *(f'within_{q}' for q in _LEVELS), 'nees',
-               'ece']
+               'mpjpe_before', 'more_percent', 'wrist', 'root_mm', 'root_percent',
+               'bias_percent', *(f'within_{q}' for q in LEVELS), 'nees', 'ece']
     rows = {k: v for k, v in table.items() if k != 'about'}
     columns = [c for c in columns if any(c in row or c == 'people' for row in rows.values())]
     wide = max(map(len, rows)) + 2

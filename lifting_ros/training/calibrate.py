@@ -15,14 +15,11 @@ from ..lifting.calibration import JOINT, KIND, KINDS, PERSON, PREFIX, SCALED, Ca
 from ..prior.file import WEIGHTS, load_tensors, record_digest, save_tensors
 from ..skeleton import NUM_JOINTS
 from .cases import collect, joined, squares
-from .mocap import HELD_OUT_SUBJECTS, draw_balanced, read, stature
+from .mocap import HELD_OUT_SUBJECTS, adult_statures, draw_balanced, read, resized
 from .prior import split, training_poses
 from .sitting import sitting, upright
 
 log = logging.getLogger(__name__)
-#: Sigma of the log statures of the captures' subjects: 0.044 of fourteen. Adults of one country
-#: and both sexes have 0.055; wider, ellipsoids are too wide for who is of usual height.
-_ADULTS = 0.045
 #: Ellipsoids whose coverage is to be right, and what each counts.
 _LEVELS = ((0.5, 1.5), (0.75, 1.0), (0.9, 1.0), (0.95, 1.5))
 
@@ -137,14 +134,6 @@ def _people(poses, n, rng):
     return (drawn + sitting(poses, sit, rng) if sit else drawn).joints
 
 
-def resized(joints, mean, rng):
-    """The same people (N, 17, 3) m of statures drawn anew about log ``mean``: a few subjects' own
-    do not say how people's vary.
-    """
-    size = np.exp(rng.normal(mean, _ADULTS, len(joints))) / stature(joints)
-    return joints * size[:, None, None]
-
-
 def gather(lifter, poses, unseen, source, people, rng):
     """Cases to fit on, from all that may be looked at.
 
@@ -157,18 +146,19 @@ def gather(lifter, poses, unseen, source, people, rng):
 
     Returns:
         Cases, a third each: the source's subjects, the fit's as they are, and the fit's with
-        other proportions and definitions; statures drawn anew but for the fit's as they are.
-        Without ``unseen`` the last two alone.
+        other proportions and definitions; statures are those of adults, as a few subjects' own
+        do not say how people's vary. Without ``unseen`` the last two alone.
     """
-    parts = [collect(lifter, _people(poses, people, rng), rng),
-             collect(lifter, resized(training_poses(poses, people, rng, variety=0.3)[0],
-                                     lifter.prior.stature[0], rng), rng)]
+    def seen(lifter, joints, share=1.0):
+        joints = resized(joints, adult_statures(len(joints), rng))
+        return collect(lifter, joints, rng, share)
+    parts = [seen(lifter, _people(poses, people, rng)),
+             seen(lifter, training_poses(poses, people, rng, variety=0.3)[0])]
     if unseen is not None:
         subjects = np.unique(source.subject)
         for subject in subjects:
             one = source[source.subject == subject]
-            joints = resized(_people(one, people, rng), unseen.prior.stature[0], rng)
-            parts.append(collect(unseen, joints, rng, share=1 / len(subjects)))
+            parts.append(seen(unseen, _people(one, people, rng), 1 / len(subjects)))
     return joined(parts)
 
 
