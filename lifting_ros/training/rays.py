@@ -32,6 +32,8 @@ _COCO = [INDEX[n] for n in ('nose', 'left_shoulder', 'right_shoulder', 'left_elb
 _CAPTURED = 0.3
 #: Share of people seen as the network sees them, where pictures of it are given.
 _AS_SEEN = 0.4
+#: Share of people of whom joints are missing at random.
+_MISSING = 0.55
 
 
 class RayNet(nn.Module):
@@ -55,7 +57,7 @@ class RayNet(nn.Module):
         return self.last(x)
 
 
-def views(unit, rng, seen=None):
+def views(unit, rng, seen=None, missing=_MISSING):
     """Random cameras over poses.
 
     Pitch, distance, noise and missing joints are as wide as cameras on robots, walls and desks
@@ -66,6 +68,7 @@ def views(unit, rng, seen=None):
         unit: (N, 17, 3) poses in statures, z up, any heading.
         rng: numpy Generator.
         seen: :class:`~.mistakes.Mistakes` that a share of the people are seen with, or None.
+        missing: of :func:`visible`.
 
     Returns:
         inputs (N, INPUTS) float32 and targets (N, 17, 3) float32 in the view's frame.
@@ -84,7 +87,7 @@ def views(unit, rng, seen=None):
                           rng.uniform(0.15, 1, (n, NUM_JOINTS)))
     sure = rng.random(n) < 0.5
     confidence[sure] = 1
-    confidence[~visible(n, rng)] = 0
+    confidence[~visible(n, rng, missing)] = 0
     own = noise[:, None] / np.maximum(confidence, 0.1)
     wrong = (rng.random((n, NUM_JOINTS)) < 0.06) & (rng.random(n) < 0.4)[:, None]
     own = np.where(wrong, own + 0.15 * size[:, None], own)
@@ -122,8 +125,10 @@ def _tilt(n, rng, known):
     return rotation(vector / np.maximum(angle, 1e-9)[:, None], angle)
 
 
-def visible(n, rng):
-    """Which joints are seen (n, 17): all, the usual subsets, cut off, at random."""
+def visible(n, rng, missing=_MISSING):
+    """Which joints are seen (n, 17): all, the usual subsets, cut off; of a share ``missing`` of
+    the people some at random are not.
+    """
     out = np.ones((n, NUM_JOINTS), dtype=bool)
     what = rng.random(n)
     lsp = np.isin(np.arange(NUM_JOINTS), LSP_JOINTS)
@@ -133,7 +138,7 @@ def visible(n, rng):
     cut = rng.random(n)
     out[np.ix_(cut < 0.15, _LEGS)] = False
     out[np.ix_(cut < 0.05, _HIPS)] = False
-    share = rng.uniform(0, 0.65, n) * (rng.random(n) < 0.55)
+    share = rng.uniform(0, 0.65, n) * (rng.random(n) < missing)
     gone = rng.random((n, NUM_JOINTS)) < share[:, None]
     few = (out & ~gone).sum(1) < 4
     gone[few] = False
@@ -166,9 +171,9 @@ def loss_of(out, target, rank):
 
 
 def train(poses, minutes, seed=0, width=768, blocks=2, rank=6, batch=512, rate=1.5e-3,
-          variety=0.5, weights=None, save=None, seen=None):
-    """Train for some minutes, from ``weights`` (name -> numpy) if given; ``seen``: of
-    :func:`views`.
+          variety=0.5, weights=None, save=None, seen=None, missing=_MISSING):
+    """Train for some minutes, from ``weights`` (name -> numpy) if given; ``seen`` and
+    ``missing``: of :func:`views`.
 
     ``save(weights, report)`` is called every 2000 steps: training may be cut short.
 
@@ -192,7 +197,7 @@ def train(poses, minutes, seed=0, width=768, blocks=2, rank=6, batch=512, rate=1
         for group in optimiser.param_groups:
             group['lr'] = rate * min(1, step / 200) * (0.5 + 0.5 * np.cos(np.pi * share)) + 1e-6
         unit = turn(pool[rng.integers(len(pool), size=batch)], rng.uniform(-np.pi, np.pi, batch))
-        inputs, target = views(unit, rng, seen)
+        inputs, target = views(unit, rng, seen, missing)
         loss, error = loss_of(net(torch.from_numpy(inputs)), torch.from_numpy(target), rank)
         optimiser.zero_grad()
         loss.backward()
@@ -231,6 +236,8 @@ def add_arguments(parser):
     parser.add_argument('--variety', type=float, default=0.5)
     parser.add_argument('--pictures', nargs='*', help='folders of rendered people that the '
                         'density learns the mistakes of the network from (render crops)')
+    parser.add_argument('--missing', type=float, default=_MISSING, help='share of the people of '
+                        'whom joints are missing at random (%(default)s)')
     parser.add_argument('--network', help="the network's file (the shipped one)")
     parser.add_argument('--seed', type=int, default=0)
 
@@ -251,7 +258,7 @@ def run(args):
 
     weights, report = train(keep, args.minutes, args.seed, args.width, args.blocks,
                             rate=args.rate, variety=args.variety, weights=begin, save=save,
-                            seen=seen)
+                            seen=seen, missing=args.missing)
     save(weights, report)
     print(f'{args.out}: {report["steps"]} steps, error {report["error"]} statures')
     return 0
