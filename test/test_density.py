@@ -151,3 +151,13 @@ def test_views_are_of_the_poses(world):
     a, b = joints[seen, :, 0], target[seen, :, 1]
     corr = [np.corrcoef(x, y)[0, 1] for x, y in zip(a, b, strict=True)]
     assert np.median(corr) > 0.9
+
+
+def test_a_share_of_people_lack_joints_at_random():
+    from lifting_ros.training.rays import visible
+    shares = [1 - visible(20000, np.random.default_rng(0), missing).mean()
+              for missing in (0, 0.5, 1)]
+    # up to 65 % are missing of those who lack any
+    assert shares[0] < shares[1] < shares[2] < 0.65
+    assert shares[1] - shares[0] == pytest.approx(shares[2] - shares[1], abs=0.01)
+    assert (visible(20000, np.random.default_rng(1), 1).sum(1) >= 4).all()
