@@ -23,7 +23,8 @@ def evaluate(lifter, poses, n, seed=0, batch=64):
         batch: people a call.
 
     Returns:
-        dict of row name -> row, as :func:`~lifting_ros.evaluation.tables3d.measure` has them.
+        dict of row name -> row, as :func:`~lifting_ros.evaluation.tables3d.measure` has them;
+        and the curves of calibration for plots.
     """
     drawn = draw(poses, n, np.random.default_rng(seed))
     rng = np.random.default_rng([seed, 7])
@@ -37,7 +38,7 @@ def evaluate(lifter, poses, n, seed=0, batch=64):
              'eight joints seen': trial(s, confidence=eight),
              'legs not seen': trial(s, confidence=legs)}
     table = {k: measure(v.joints, s.joints, v.covariance) for k, v in lifts.items()}
-    groups, _ = seen_and_unseen([(lifts['gravity known'], s.confidence),
-                                 (lifts['eight joints seen'], eight),
-                                 (lifts['legs not seen'], legs)], s.joints)
-    return {f'adults: {k}': row for k, row in (table | groups).items()}
+    groups, levels = seen_and_unseen([(lifts['gravity known'], s.confidence),
+                                      (lifts['eight joints seen'], eight),
+                                      (lifts['legs not seen'], legs)], s.joints)
+    return {f'adults: {k}': row for k, row in (table | groups).items()}, levels
