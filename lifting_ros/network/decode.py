@@ -3,6 +3,8 @@
 import torch
 import torch.nn.functional as F
 
+from .constants import constant, take
+
 _BLUR = 5       # cells over which a map is averaged before its maximum is looked for
 _WINDOW = 7     # cells about the maximum for the position
 _SPREAD = 17    # cells about the maximum for the covariance
@@ -64,7 +66,13 @@ def _moments(values, offsets):
     sums = values @ powers
     sums = sums / (sums[..., :1] + 1e-9)
     mean = sums[..., 1:3]
-    return mean, sums[..., 3:] - mean[..., (0, 0, 1)] * mean[..., (0, 1, 1)]
+    return mean, sums[..., 3:] - _products(mean)
+
+
+def _products(xy):
+    """xx, xy, yy (..., 3) of (..., 2)."""
+    x, y = xy.split(1, -1)
+    return torch.cat((x * xy, y * y), -1)
 
 
 def decode(belief, stride=4):
@@ -90,8 +98,6 @@ def decode(belief, stride=4):
     peak, _ = _moments(values, offsets)
     wide, _, _, offsets = windows(belief, _SPREAD, gathered)
     mean, spread = _moments((wide - 0.1 * confidence[..., None]).clamp(min=0), offsets)
-    off = mean - peak
-    spread = spread + off[..., (0, 0, 1)] * off[..., (0, 1, 1)]
-    floor = torch.tensor([1 / 12, 0, 1 / 12], device=belief.device)
-    covariance = (spread + floor)[..., (0, 1, 1, 2)].unflatten(2, (2, 2))
+    spread = spread + _products(mean - peak) + constant((1 / 12, 0.0, 1 / 12), belief)
+    covariance = take(spread, (0, 1, 1, 2)).unflatten(2, (2, 2))
     return stride * (place + peak) + (stride - 1) / 2, confidence, covariance * stride ** 2

@@ -14,15 +14,18 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..skeleton import NUM_JOINTS
+from . import fused
+from .constants import constant, take
 from .elimination import diagonal, eliminate, inverse
-from .rays import SIGMA, cells_of, optical, rays_of, soft_peaks
+from .rays import SIGMA, cells_of, optical, rays_of, soft_peaks, span
 from .turns import rotation, upright_turn
 
 _NEAREST = 0.15         # statures: nobody is nearer than this
 _PITCHES = (0.0, -0.52)  # rad the camera may look up: level, and from above
 _ROBUST = 2.0           # sigmas at which a ray that the pose contradicts is half believed
 #: The six different numbers of a symmetric 3x3: row and column.
-_ROW, _COLUMN = [0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2]
+_ROW, _COLUMN = (0, 1, 2, 0, 0, 1), (0, 1, 2, 1, 2, 2)
+_UNIT = (1.0, 1.0, 1.0, 0.0, 0.0, 0.0)      # of the identity
 
 
 def _table(columns):
@@ -35,7 +38,7 @@ def _table(columns):
         (C, C, K, J * 6): column (j, i) holds d (B^T A B) / d A_i.
     """
     k, j, _, c = columns.shape
-    pairs = columns[:, :, _ROW, :, None] * columns[:, :, _COLUMN, None, :]
+    pairs = take(columns, _ROW, 2)[..., None] * take(columns, _COLUMN, 2)[..., None, :]
     both = pairs + pairs.transpose(3, 4)
     both[:, :, :3] = pairs[:, :, :3]
     return both.permute(3, 4, 0, 1, 2).reshape(c, c, k, j * 6)
@@ -81,6 +84,7 @@ class Lift(nn.Module):
         near += [every + headings * (1 - 2 * self.tilted),      # the other tilt
                  (every + 2 * headings) % len(every)]           # the next pitch
         self.register_buffer('near', torch.stack(near, 1), False)
+        self.tables = None      # of the fused kernels, made when first needed
 
     def set_prior(self, mean, basis, variance, weight):
         """Take a mixture of PPCA.
@@ -121,6 +125,8 @@ class Lift(nn.Module):
             Found for the next stage.
         """
         h, w = (int(side) for side in belief.shape[2:])
+        if fused.ready(belief, self.dims) and (last is None or not search):
+            return self.fused(belief, camera, last)
         cells, weight = soft_peaks(belief)
         rays, focal, middle = rays_of(cells, self.stride * w, camera, self.stride)
         joints, variance, found = self.solve(rays, weight, SIGMA, last, search)
@@ -136,6 +142,23 @@ class Lift(nn.Module):
         # the wider the fainter: a belief, whose mass stays that of a sharp one
         drawn = (gy[:, :, 0, :h] / torch.sqrt(spread))[..., None] * gx[..., :w]
         return optical(joints), drawn, found
+
+    def fused(self, belief, camera=None, last=None):
+        """:meth:`forward` by the kernels of :mod:`.fused`; no search where ``last`` is given."""
+        if self.tables is None or self.tables.mean is not self.mean:
+            self.tables = fused.Tables(self, SIGMA)
+        n, _, h, w = belief.shape
+        camera = constant(span(self.stride * w), belief).expand(n, 3) if camera is None else camera
+        camera = camera.contiguous()
+        seen = (*fused.peaks(belief.contiguous()), camera, self.stride)
+        if last is None:
+            turn, mode = fused.find(self.tables, *seen, _NEAREST)
+            pose, _, frame = fused.solve(self.tables, *seen, turn, mode, _ROBUST)
+        else:
+            turn, mode, frame, pose = last
+        pose, variance, frame = fused.solve(self.tables, *seen, turn, mode, _ROBUST, pose, frame)
+        drawn = fused.draw(pose, variance, camera, h, w, self.stride)
+        return optical(pose), drawn, Found(turn, mode, frame, pose)
 
     @staticmethod
     def doubt(joints, rays, noise):
@@ -239,8 +262,8 @@ class Lift(nn.Module):
         r, k, c = int(frames.shape[1]), len(self.mean), self.dims + 3
         local = rays[:, None] @ frames.transpose(2, 3)                         # (N, R, 17, 3)
         # w (I - d d^T), its six numbers; and a one, by which the damping comes in
-        eye = torch.eye(3, device=rays.device, dtype=rays.dtype)[_ROW, _COLUMN]
-        six = weight[:, None, :, None] * (eye - local[..., _ROW] * local[..., _COLUMN])
+        six = weight[:, None, :, None] * (constant(_UNIT, rays)
+                                          - take(local, _ROW) * take(local, _COLUMN))
         six = F.pad(six.reshape(-1, 6 * NUM_JOINTS), (0, 1), value=1.0)
         ridge = torch.cat((self.damping(), torch.full_like(self.mean[0, 0, :1], 1e-6)))
         ridge = diagonal(ridge)[:, :, None, None].expand(-1, -1, k, 1)

@@ -14,6 +14,7 @@ from torch import nn
 
 from ..skeleton import JOINTS, NUM_JOINTS, ORDERS
 from .config import Config
+from .constants import constant, frozen, take
 from .lift import Lift
 from .maps import EXTRAS, Maps, grid, logit
 from .predict import bowl, predict
@@ -40,7 +41,7 @@ def _complete():
     return torch.stack([at[name] for name in JOINTS])
 
 
-_COMPLETE = _complete()
+_COMPLETE = frozen(_complete().numpy())
 
 
 class BeliefNet(nn.Module):
@@ -90,10 +91,10 @@ class BeliefNet(nn.Module):
         at = self.head['regress'].at(f4, best).float().view(n, 17, 2)
         row = torch.div(best, w, rounding_mode='trunc')
         coco = at.flip(2) + torch.stack((best - w * row, row), 1)[:, None]      # (N, 17, 2) x y
-        coarse = _COMPLETE.to(coco) @ coco
+        coarse = constant(_COMPLETE, coco) @ coco
         heat = self.head['heatmap'](f4).float()
         all_coarse = torch.cat((coarse, coco[:, 1:5]), 1)                       # 17 + extras
-        maps = heat[:, _FROM_HEAD + _EXTRA_FROM_HEAD]
+        maps = take(heat, _FROM_HEAD + _EXTRA_FROM_HEAD, 1)
         dx = x - all_coarse[..., 0, None]                                       # (N, 21, w)
         dy = y - all_coarse[..., 1, None]                                       # (N, 21, h)
         distance = torch.sqrt((dx ** 2)[:, :, None] + (dy ** 2 + 1e-6)[..., None])

@@ -30,6 +30,11 @@ def soft_peaks(belief):
     return place + moments[..., :2] / (moments[..., 2:] + 1e-6), top
 
 
+def span(size):
+    """Focal length and principal point x, y in px that a crop of ``size`` px is taken to have."""
+    return size / 2 / math.tan(_FOV / 2), (size - 1) / 2, (size - 1) / 2
+
+
 def rays_of(cells, size, camera=None, stride=4):
     """Unit viewing rays of cells, in a frame x forward, y left, z up.
 
@@ -43,8 +48,8 @@ def rays_of(cells, size, camera=None, stride=4):
         (N, J, 3) unit vectors, focal length (N or 1, 1) px, principal point (N or 1, 1, 2) px.
     """
     if camera is None:
-        focal = cells.new_full((1, 1), size / 2 / math.tan(_FOV / 2))
-        middle = cells.new_full((1, 1, 2), (size - 1) / 2)
+        focal, middle, _ = span(size)
+        focal, middle = cells.new_full((1, 1), focal), cells.new_full((1, 1, 2), middle)
     else:
         focal, middle = camera[:, :1], camera[:, None, 1:]
     across = (middle - (stride - 1) / 2 - stride * cells) / focal[..., None]
