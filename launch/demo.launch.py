@@ -25,8 +25,9 @@ def generate_launch_description():
                               description='how long; a file starts again'),
         DeclareLaunchArgument('rviz', default_value='true', choices=['true', 'false'],
                               description='start RViz'),
-        DeclareLaunchArgument('device', default_value='cpu', choices=['cpu', 'cuda'],
-                              description='where the network runs'),
+        DeclareLaunchArgument('device', default_value='auto', choices=['auto', 'cpu', 'cuda'],
+                              description='where the network runs; auto: on CUDA where there '
+                              'is one'),
         IncludeLaunchDescription(
             PythonLaunchDescriptionSource(os.path.join(share, 'launch', 'pose.launch.py')),
             launch_arguments={'image': '/image', 'camera_info': '/camera_info',

@@ -38,8 +38,9 @@ def generate_launch_description():
                               description='file with the parameters of the node'),
         DeclareLaunchArgument('name', default_value='pose',
                               description='name of the node: its topics are below it'),
-        DeclareLaunchArgument('device', default_value='cpu', choices=['cpu', 'cuda'],
-                              description='where the network runs'),
+        DeclareLaunchArgument('device', default_value='auto', choices=['auto', 'cpu', 'cuda'],
+                              description='where the network runs; auto: on CUDA where there '
+                              'is one'),
         DeclareLaunchArgument('cameras', default_value='',
                               description='namespaces of several cameras, with commas between '
                               'them; image and camera_info are then names within each'),

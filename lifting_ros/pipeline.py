@@ -43,7 +43,7 @@ class Pipeline:
 
     Attributes:
         options: :class:`PipelineOptions`.
-        device: 'cpu' or 'cuda'.
+        device: where the network runs, a torch device.
         timing: milliseconds of the parts of the last call.
         up: (3,) against gravity in the optical frame, as given in the last call or as people
             tell it (:mod:`.lifting.level`); None where neither does.
@@ -61,12 +61,13 @@ class Pipeline:
         self.up, self._level, self._looked = None, Level(), None
 
     @classmethod
-    def from_pretrained(cls, device='cpu', weights=None, id_file=None, **options):
+    def from_pretrained(cls, device='cpu', weights=None, id_file=None, engine=None, **options):
         """Load the weights that ship with the package.
 
         Args:
-            device: 'cpu' or 'cuda'.
+            device: 'cpu', 'cuda', or 'auto': CUDA where torch finds it.
             weights: path of another network's weights, or None.
+            engine: path of a TensorRT engine of the network (docs/deploy.md), or None.
             id_file: a file that keeps ids from coming twice (see tracking.ids), or None.
             **options: fields of :class:`PipelineOptions`.
 
@@ -74,8 +75,9 @@ class Pipeline:
             lifting_ros.prior.file.WeightsError: a file is missing or not what it should be.
             RuntimeError: CUDA asked for and not there.
         """
-        return cls(Estimator.from_pretrained(weights, device=device), Lifter.from_pretrained(),
-                   PipelineOptions(**options), Tracker(ids=IdSource(id_file)))
+        return cls(Estimator.from_pretrained(weights, device=device, engine=engine),
+                   Lifter.from_pretrained(), PipelineOptions(**options),
+                   Tracker(ids=IdSource(id_file)))
 
     @property
     def device(self):

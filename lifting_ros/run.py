@@ -9,7 +9,7 @@ import numpy as np
 def add_arguments(parser):
     """Arguments of the command."""
     parser.add_argument('source', help='photo, video, GIF, or the number of a camera')
-    parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
+    parser.add_argument('--device', choices=('auto', 'cpu', 'cuda'), default='auto')
     parser.add_argument('--output', type=pathlib.Path, default=pathlib.Path('output/run'),
                         help='folder of the pictures (default: output/run)')
     parser.add_argument('--camera', nargs=4, type=float, metavar=('FX', 'FY', 'CX', 'CY'),

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lifting_ros.network import BeliefNet, Config, Estimator, weights
-from lifting_ros.network.crops import cut, cut_on_device, normalise
+from lifting_ros.network.crops import as_input, cut, cut_on_device, normalise
 from lifting_ros.network.decode import decode
 from lifting_ros.network.find import find_people
 from lifting_ros.network.maps import logit
@@ -136,10 +136,10 @@ def test_crops_of_cpu_and_device_agree():
     image = cv2.GaussianBlur(rng.integers(0, 255, (200, 300, 3), dtype=np.uint8), (0, 0), 3)
     boxes = np.array([[40.0, 30, 120, 170], [-20, 60, 90, 260]])
     crops, scale, offset = cut(image, boxes, 128, 1.25)
-    theirs, s, o = cut_on_device(normalise(image[None]), boxes, 128, 1.25)
+    theirs, s, o = cut_on_device(torch.from_numpy(image), boxes, 128, 1.25)
     np.testing.assert_allclose(s, scale)
     np.testing.assert_allclose(o, offset)
-    difference = (theirs - normalise(crops)).abs() * 127.5
+    difference = (as_input(theirs) - normalise(crops)).abs() * 127.5
     assert difference.median() < 1.5 and difference.mean() < 2.5
 
 
@@ -298,8 +298,8 @@ def test_a_point_of_the_image_is_where_the_transform_says():
         corner = point - rng.uniform(5, 60, 2)
         box = np.concatenate((corner, point + rng.uniform(5, 60, 2)))
         crops, scale, offset = cut(image, box[None], 192, 1.25)
-        on_device, _, _ = cut_on_device(normalise(image[None]), box[None], 192, 1.25)
-        for crop in (crops[0, ..., 0].astype(float), (on_device[0, 0].numpy() + 1)):
+        on_device, _, _ = cut_on_device(torch.from_numpy(image), box[None], 192, 1.25)
+        for crop in (crops[0, ..., 0].astype(float), on_device[0, 0].numpy()):
             y, x = np.indices(crop.shape)
             found = np.array([(crop * x).sum(), (crop * y).sum()]) / crop.sum()
             np.testing.assert_allclose(found, scale[0] * point + offset[0], atol=0.2)

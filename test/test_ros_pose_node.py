@@ -321,7 +321,7 @@ def test_a_bad_value_at_the_start_is_one_clear_line(tmp_path):
                         'device:=tpu')
         assert p.wait(LIMIT) == 1
         text = p.log.read_text()
-        assert 'cpu, cuda' in text and 'device' in text and 'Traceback' not in text
+        assert 'auto, cpu, cuda' in text and 'device' in text and 'Traceback' not in text
     finally:
         graph.close()
 

@@ -7,7 +7,9 @@ import cv2
 import numpy as np
 import torch
 
-from ..network import Estimator
+from ..network import Estimator, weights
+from ..network.cpm import CpmNet
+from . import roofline
 from .peers import peers
 
 BATCHES = (1, 2, 4, 8, 16)
@@ -20,24 +22,15 @@ def picture():
     return cv2.resize(coarse, (640, 480), interpolation=cv2.INTER_CUBIC)
 
 
-def _milliseconds(call, cuda=False, warm=2, least=5, seconds=1.0):
-    """Median time of a call in ms, after some to warm up; on CUDA measured by events."""
+def _milliseconds(call, warm=2, least=5, seconds=1.0):
+    """Median time of a call in ms, after some to warm up."""
     for _ in range(warm):
         call()
     times, end = [], time.perf_counter() + seconds
     while len(times) < least or time.perf_counter() < end:
-        if cuda:
-            first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            torch.cuda.synchronize()
-            first.record()
-            call()
-            last.record()
-            torch.cuda.synchronize()
-            times.append(first.elapsed_time(last))
-        else:
-            began = time.perf_counter()
-            call()
-            times.append(1e3 * (time.perf_counter() - began))
+        began = time.perf_counter()
+        call()      # whose results are arrays: it has waited for the device
+        times.append(1e3 * (time.perf_counter() - began))
         if time.perf_counter() > end + 4 * seconds:
             break
     return float(np.median(times))
@@ -70,8 +63,22 @@ def side_by_side(calls, rounds=30, seconds=15.0):
     return best
 
 
+def _on_gpu():
+    """Name -> Estimator of both members of the family, as fast as they are and step by step."""
+    networks = {}
+    # a cpm that nobody has trained: no layer's time depends on what it has learned
+    for name, model in (('fast', weights.load(None)[0]), ('cpm', CpmNet())):
+        model.lift.load_state_dict(weights.load(None)[0].lift.state_dict())
+        for backend, words in (('graphs', 'half, graphs'), ('half', 'half, eager'),
+                               ('torch', 'single, eager')):
+            networks[f'{name} ({words})'] = Estimator(model, 'cuda', backend, upright=False)
+    return networks
+
+
 def _ours(device):
     """Name -> Estimator of every backend that this machine has."""
+    if device == 'cuda':
+        return _on_gpu()
     # one look: in noise there may be somebody who lies
     first = Estimator.from_pretrained(device=device, upright=False)
     networks = {f'ours ({first.backend})': first}
@@ -90,7 +97,8 @@ def measure(args):
 
     Returns:
         dict: ``crops`` name -> {batch: ms}, ``find`` name -> ms, ``beside`` name -> (wall ms, CPU
-        ms) of one crop, ``peers`` their names, ``parameters``, ``device``, ``threads``.
+        ms) of one crop, ``peers`` their names, ``parameters``, ``device``, ``threads``; on CUDA
+        ``floor`` name -> {batch: ms} (:mod:`.roofline`) and ``peaks``, Tflop/s and Gbyte/s.
     """
     torch.set_num_threads(args.threads)
     image, box = picture(), np.array([_BOX])
@@ -99,9 +107,10 @@ def measure(args):
     crops, find, first = {}, {}, next(iter(networks))
     for name, network in networks.items():
         many = BATCHES if cuda or name == first else BATCHES[:1]
-        crops[name] = {n: _milliseconds(partial(network.keypoints, image, box.repeat(n, 0)), cuda)
+        crops[name] = {n: _milliseconds(partial(network.keypoints, image, box.repeat(n, 0)))
                        for n in many}
-        find[name] = _milliseconds(partial(network.find, image), cuda)
+        if not name.startswith('cpm'):      # which finds nobody in a whole image
+            find[name] = _milliseconds(partial(network.find, image))
     others = {}
     if args.peers:
         # movenet_lightning.npz: beside the .tflite files, or in the folder weights beside theirs
@@ -113,9 +122,17 @@ def measure(args):
     beside = {} if cuda else side_by_side(one)
     first = next(iter(networks.values()))
     name = torch.cuda.get_device_name() if cuda else 'cpu'
-    return {'device': name, 'threads': args.threads, 'crops': crops, 'find': find,
-            'beside': beside, 'peers': list(others),
-            'parameters': sum(p.numel() for p in first.model.parameters())}
+    figures = {'device': name, 'threads': args.threads, 'crops': crops, 'find': find,
+               'beside': beside, 'peers': list(others),
+               'parameters': sum(p.numel() for p in first.model.parameters())}
+    if cuda:
+        operations, bandwidth = roofline.peaks('cuda')
+        figures['peaks'] = operations / 1e12, bandwidth / 1e9
+        figures['floor'] = {name: {n: roofline.floor(roofline.work(network.model, n),
+                                                     operations, bandwidth) for n in BATCHES}
+                            for name, network in networks.items()}
+        figures['backends'] = {name: network.backend for name, network in networks.items()}
+    return figures
 
 
 def report(figures):
@@ -123,9 +140,17 @@ def report(figures):
     lines = [f'{figures["parameters"] / 1e6:.2f} million parameters, on {figures["device"]}, '
              f'{figures["threads"]} thread(s); ms, median, with cutting the crops and decoding']
     for name, times in figures['crops'].items():
-        lines.append(f'{name:22}  ' + '  '.join(f'{n} crop{"s" * (n > 1)} {ms:.1f}'
+        lines.append(f'{name:22}  ' + '  '.join(f'{n} crop{"s" * (n > 1)} {ms:.2f}'
                                                 for n, ms in times.items()))
-        lines.append(f'{"":22}  finding people in 640x480 {figures["find"][name]:.1f}')
+        if name in figures['find']:
+            lines.append(f'{"":22}  finding people in 640x480 {figures["find"][name]:.1f}')
+        if 'floor' in figures:
+            shares = (f'{n} {figures["floor"][name][n] / ms:.0%}' for n, ms in times.items())
+            lines.append(f'{"":22}  of it the floor that operations and bytes give: '
+                         + ', '.join(shares) + f'; what ran: {figures["backends"][name]}')
+    if 'peaks' in figures:
+        lines.append('the device reaches {:.0f} Tflop/s in half precision, {:.0f} Gbyte/s'
+                     .format(*figures['peaks']))
     if figures['beside']:
         lines.append('1 crop, in turns, the least of each; ms wall, ms CPU')
     for name, (wall, cpu) in figures['beside'].items():

@@ -1,5 +1,7 @@
 """Square crops of people, ready for the network."""
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 import torch
@@ -47,26 +49,39 @@ def cut_on_device(image, boxes, size, margin):
     """The same on the image's own device.
 
     Args:
-        image: (1, 3, H, W) float tensor RGB / 127.5 - 1.
+        image: (H, W, 3) uint8 tensor.
 
     Returns:
-        crops (N, 3, size, size), scale, offset as numpy.
+        crops (N, 3, size, size) float32 in 0..255 in the image's channel order, scale, offset as
+        numpy.
     """
     scale, offset = crop_transform(boxes, size, margin)
-    h, w = image.shape[2:]
-    theta = np.zeros((len(scale), 2, 3))
-    # grid_sample wants: normalised image place of normalised crop place, pixel edges at -1, 1
+    n, (h, w) = len(scale), image.shape[:2]
+    # grid_sample wants places of the image with its edges at -1 and 1
+    theta = np.zeros((n, 3, 2), np.float32)
     for axis, side in ((0, w), (1, h)):
-        theta[:, axis, axis] = size / side / scale
+        theta[:, axis, axis] = 2 / side / scale
         middle = ((size - 1) / 2 - offset[:, axis]) / scale
-        theta[:, axis, 2] = (2 * middle + 1) / side - 1
-    theta = torch.as_tensor(theta, dtype=image.dtype, device=image.device)
-    grid = torch.nn.functional.affine_grid(theta, (len(scale), 3, size, size),
-                                           align_corners=False)
-    shifted = (image + 1).expand(len(scale), -1, -1, -1)    # so that outside is black
-    crops = torch.nn.functional.grid_sample(shifted, grid, padding_mode='zeros',
-                                            align_corners=False)
-    return crops - 1, scale, offset
+        theta[:, 2, axis] = (2 * middle + 1) / side - 1
+    places = _places(size, image.device).expand(n, -1, -1)
+    grid = torch.bmm(places, torch.from_numpy(theta).to(image.device, non_blocking=True))
+    whole = image.permute(2, 0, 1)[None].float().expand(n, -1, -1, -1)
+    crops = torch.nn.functional.grid_sample(whole, grid.view(n, size, size, 2),
+                                            padding_mode='zeros', align_corners=False)
+    return crops, scale, offset
+
+
+@lru_cache(maxsize=8)
+def _places(size, device):
+    """(1, size^2, 3) on a device: x and y of a crop's pixels from its middle, and one."""
+    at = torch.arange(size, dtype=torch.float32) - (size - 1) / 2
+    y, x = torch.meshgrid(at, at, indexing='ij')
+    return torch.stack((x, y, torch.ones_like(x)), 2).view(1, -1, 3).to(device)
+
+
+def as_input(pixels):
+    """(N, 3, H, W) BGR 0..255, on any device -> RGB / 127.5 - 1."""
+    return pixels.flip(1) / 127.5 - 1
 
 
 def normalise(crops):

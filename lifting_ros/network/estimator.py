@@ -9,9 +9,13 @@ import torch
 import torch.nn.functional as F
 
 from . import weights
-from .crops import check_image, cut, cut_on_device, normalise
+from .crops import as_input, check_image, cut, cut_on_device, normalise
 from .export import CropGraph, WholeGraph, runners
-from .find import SIDES, find_people, merge
+from .fallback import is_out_of_memory
+from .find import CANDIDATES, SIDES, boxes_of, find_people, merge
+from .graphs import HostCopy, Upload
+from .half import HalfNetwork, agrees, mannequin, packed, unpacked
+from .tensorrt import engine_or_torch
 from .upright import SURER, quarter_turns, turned, turned_back
 
 log = logging.getLogger(__name__)
@@ -31,16 +35,18 @@ class Keypoints:
 
 
 def check_device(device):
-    """The torch device of a name.
+    """The torch device of a name; 'auto' is CUDA where torch finds it, else the CPU.
 
     Raises:
         RuntimeError: CUDA is asked for and not there.
         ValueError: no such device.
     """
+    if device == 'auto':
+        device = 'cuda' if torch.cuda.is_available() else 'cpu'
     try:
         device = torch.device(device)
     except RuntimeError as error:
-        raise ValueError(f'unknown device {device!r}: cpu or cuda') from error
+        raise ValueError(f'unknown device {device!r}: auto, cpu or cuda') from error
     if device.type == 'cuda' and not torch.cuda.is_available():
         raise RuntimeError(f'device {device} was asked for, but torch finds no '
                            'CUDA device; use device cpu, or install a CUDA build of torch and '
@@ -53,22 +59,35 @@ class Estimator:
 
     Args:
         model: BeliefNet.
-        device: 'cpu' or 'cuda'.
+        device: 'cpu', 'cuda', or 'auto': CUDA where there is one.
         backend: 'auto' takes onnxruntime on a CPU where it is installed (about twice as fast),
-            else torch; or 'torch', 'onnx'.
+            else torch, and on CUDA half precision and graphs; or 'torch', 'onnx', 'graphs',
+            'half' (half precision without graphs).
         upright: look again at who is not upright in the picture, turned upright.
+        engine: file of a TensorRT engine that reads the crops on CUDA, or None; where it cannot
+            be used that is said, and torch runs.
 
     Raises:
         RuntimeError: CUDA, or the onnx backend, asked for and absent.
     """
 
-    def __init__(self, model, device='cpu', backend='auto', upright=True):
+    def __init__(self, model, device='cpu', backend='auto', upright=True, engine=None):
         self.upright = upright
         self.device = check_device(device)
+        if backend in ('graphs', 'half') and self.device.type != 'cuda':
+            raise RuntimeError(f'the {backend} backend needs device cuda')
         self.config = model.config
         self.model = model.eval().to(self.device).requires_grad_(False)
         self.crops, self.whole = CropGraph(self.model), WholeGraph(self.model)
-        self.backend = 'torch'
+        self.backend, self._half = 'torch', None
+        self._upload, self._to_host = Upload(self.device), HostCopy()
+        if self.device.type == 'cuda' and backend != 'torch':
+            self._take_half(backend != 'half')
+        self._engine = None
+        if engine is not None:
+            run, what = engine_or_torch(engine, self.crops)
+            if what == 'tensorrt':
+                self._engine, self.backend = run, what
         if self.device.type == 'cpu' and backend != 'torch':
             ready = runners(self.model, torch.get_num_threads())
             if ready is not None:
@@ -84,8 +103,8 @@ class Estimator:
             self.model.to(memory_format=torch.channels_last)
 
     @classmethod
-    def from_pretrained(cls, path=None, device='cpu', backend='auto', upright=True):
-        """Load weights (None: the shipped ones).
+    def from_pretrained(cls, path=None, device='cpu', backend='auto', upright=True, engine=None):
+        """Load weights (None: the shipped ones); the rest as of the class.
 
         Raises:
             WeightsError: file missing or damaged.
@@ -93,13 +112,46 @@ class Estimator:
         """
         device = check_device(device)
         model, _ = weights.load(path)
-        return cls(model, device, backend, upright)
+        return cls(model, device, backend, upright, engine)
+
+    @torch.inference_mode()
+    def _take_half(self, graphs):
+        """Run in half precision, if that gives here what single precision gives."""
+        half = HalfNetwork(self.model, graphs)
+        size = self.config.size
+        drawn = np.ascontiguousarray(mannequin(size))
+        boxes = np.array([[0, 0, size - 1, size - 1], [0.1 * size, 0, 0.9 * size, 0.8 * size]])
+        pixels, _, _ = cut_on_device(self._upload(drawn), boxes, size, 1.0)
+        try:
+            half.warm_up(size, self.device)
+            good = agrees(half.crops(pixels), self._plain(self.crops, as_input(pixels)))
+            why = 'it does not give what single precision gives'
+        except Exception as error:      # a compiler's, a driver's: whatever it is, there is a way
+            if is_out_of_memory(error):
+                raise
+            good, why = False, f'{type(error).__name__}: {error}'
+        if good:
+            self._half, self.backend = half, 'graphs' if graphs else 'half'
+        else:
+            log.warning('half precision does not work on this GPU (%s): single precision, slower',
+                        why.splitlines()[0])
+
+    def _plain(self, graph, x):
+        return [out.double().cpu().numpy() for out in graph(x.to(self.device))]
 
     def _run(self, graph, x):
         """Outputs of a graph as float64 arrays, whichever backend it is of."""
         if self.backend == 'onnx':
             return [out.astype(np.float64) for out in graph(x.numpy())]
-        return [out.double().cpu().numpy() for out in graph(x.to(self.device))]
+        return self._plain(graph, x)
+
+    def _read(self, x):
+        """Keypoints of crops: of the GPU's, BGR 0..255 there, or as the network takes them."""
+        if self._engine is not None:
+            return unpacked(self._to_host(packed(*self._engine(as_input(x)))))
+        if self._half is not None:
+            return self._half.crops(x)
+        return self._run(self.crops, as_input(x) if self.device.type == 'cuda' else x)
 
     @torch.inference_mode()
     def keypoints(self, image, boxes):
@@ -125,23 +177,22 @@ class Estimator:
             return Keypoints(np.zeros((0, 17, 2)), np.zeros((0, 17)), np.zeros((0, 17, 2, 2)))
         size, margin = self.config.size, self.config.margin
         if self.device.type == 'cuda':
-            whole = normalise(image[None].copy()).to(self.device)
-            x, scale, offset = cut_on_device(whole, boxes, size, margin)
+            x, scale, offset = cut_on_device(self._upload(image), boxes, size, margin)
         else:
             crops, scale, offset = cut(image, boxes, size, margin)
             x = normalise(crops)
-        xy, confidence, covariance = self._look(x) if self.upright else self._run(self.crops, x)
+        xy, confidence, covariance = self._look(x) if self.upright else self._read(x)
         xy = (xy - offset[:, None]) / scale[:, None, None]
         return Keypoints(xy, confidence, covariance / scale[:, None, None, None] ** 2)
 
     def _look(self, x):
         """Keypoints in crops; of who is not upright the surer of two looks."""
-        xy, confidence, covariance = self._run(self.crops, x)
+        xy, confidence, covariance = self._read(x)
         turns = quarter_turns(xy)
         again = np.flatnonzero(turns)
         if len(again):
             turns = turns[again]
-            points, sure, spread = self._run(self.crops, turned(x[again], turns))
+            points, sure, spread = self._read(turned(x[again], turns))
             points, spread = turned_back(points, spread, turns, self.config.size)
             better = sure.mean(1) > confidence[again].mean(1) + SURER
             rows = again[better]
@@ -176,10 +227,15 @@ class Estimator:
         h, w = (max(1, round(n * scale)) for n in image.shape[:2])
         small = cv2.resize(image, (w, h),
                            interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-        x = normalise(small[None])
-        x = F.pad(x, (0, -w % 32, 0, -h % 32), value=-1.0)
-        centre, regress, heat = self._run(self.whole, x)
-        boxes, scores = find_people(centre[0, 0], regress[0], heat[0], threshold, max_people)
+        if self._half is not None:
+            shape = tuple(-(-side // 32) * 8 for side in (h, w))
+            found = self._half.whole(self._upload(small), threshold, CANDIDATES * max_people)
+            boxes, scores = boxes_of(found, shape, max_people)
+        else:
+            x = normalise(small[None])
+            x = F.pad(x, (0, -w % 32, 0, -h % 32), value=-1.0)
+            centre, regress, heat = self._run(self.whole, x)
+            boxes, scores = find_people(centre[0, 0], regress[0], heat[0], threshold, max_people)
         return self._unscale(boxes, image.shape, w, h), scores
 
     @staticmethod

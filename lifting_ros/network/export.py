@@ -50,8 +50,8 @@ class WholeGraph(nn.Module):
         """See the class."""
         f4 = self.model.trunk(x)[0]
         head = self.model.head
-        return (torch.sigmoid(head['center'](f4)), head['regress'](f4),
-                torch.sigmoid(head['heatmap'](f4)[:, :17]))
+        return (torch.sigmoid(head['center'](f4).float()), head['regress'](f4).float(),
+                torch.sigmoid(head['heatmap'](f4)[:, :17].float()))
 
 
 def to_onnx(graph):

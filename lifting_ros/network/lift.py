@@ -97,6 +97,7 @@ class Lift(nn.Module):
         """
         mean, basis, variance, weight = (np.asarray(v, np.float64)
                                          for v in (mean, basis, variance, weight))
+        self.tables = None
         keep = np.argsort(-weight, kind='stable')[:self.mean.shape[0]]
         for slot in range(self.mean.shape[0]):
             k = keep[min(slot, len(keep) - 1)]
@@ -109,6 +110,10 @@ class Lift(nn.Module):
             extra = (basis[k][left] ** 2).sum() / (NUM_JOINTS * 3)
             self.variance[slot] = float(variance[k] + extra)
             self.log_weight[slot] = float(np.log(weight[k] + 1e-12)) if slot < len(keep) else -1e3
+
+    def _load_from_state_dict(self, *args):
+        self.tables = None
+        super()._load_from_state_dict(*args)
 
     def forward(self, belief, camera=None, last=None, search=True):
         """Lift and draw.

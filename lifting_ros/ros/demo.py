@@ -46,7 +46,7 @@ def build_parser():
     parser.add_argument('--seconds', type=float, default=0.0,
                         help='how long; default: once through a file, 5 s of a photo, 20 s of a '
                         'camera')
-    parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
+    parser.add_argument('--device', choices=('auto', 'cpu', 'cuda'), default='auto')
     parser.add_argument('--rate', type=float, default=0.0, help='frames per second; default: '
                         'those of the file')
     parser.add_argument('--figures-only', action='store_true', help='no pictures and no bag: the '

@@ -20,9 +20,9 @@ def load_pipeline(values):
 
         torch.set_num_threads(values['threads'])
     pipeline = Pipeline.from_pretrained(values['device'], values['weights'] or None,
-                                        id_file=default_path(),
+                                        id_file=default_path(), engine=values['engine'] or None,
                                         **parameters.pipeline_options(values))
-    if values['device'] == 'cuda':
+    if pipeline.device.type == 'cuda':
         pipeline.estimator = on_gpu(pipeline.estimator, values['weights'] or None)
     # the first call of everything is slow: better before the first image than at it
     blank, camera = np.zeros((480, 640, 3), np.uint8), Camera.from_fov(640, 480)

@@ -57,7 +57,10 @@ class Parameter:
 
 
 PARAMETERS = (
-    Parameter('device', 'cpu', 'Where the network runs.', options=('cpu', 'cuda'), fixed=True),
+    Parameter('device', 'auto', 'Where the network runs; auto: on CUDA where there is one, else '
+              'on the CPU.', options=('auto', 'cpu', 'cuda'), fixed=True),
+    Parameter('engine', '', 'Path of a TensorRT engine of the network, built on this machine '
+              '(docs/deploy.md); empty: torch runs it.', fixed=True),
     Parameter('weights', '', 'Path of the network\'s weights (safetensors); empty: those that '
               'ship with the package.', fixed=True),
     Parameter('threads', 0, 'Threads of the network on the CPU; 0: as many as torch takes.',
