@@ -8,8 +8,7 @@ dispatched.
 import numpy as np
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch_support import NoHost
 
 from lifting_ros.network import half, weights
 from lifting_ros.network.cpm import CpmConfig, CpmNet
@@ -26,26 +25,6 @@ def model():
     return weights.load(None)[0].eval()
 
 
-class _Watched(TorchDispatchMode):
-    """Notes what a CUDA graph does not allow."""
-
-    def __init__(self):
-        super().__init__()
-        self.calls, self.forbidden = 0, []
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        name = str(func)
-        self.calls += 1
-        devices = {t.device.type for t in tree_leaves((args, kwargs, out))
-                   if isinstance(t, torch.Tensor) and t.dim()}
-        # lift_fresh: a Python list or number that became a tensor
-        if len(devices) > 1 or any(word in name for word in (
-                'lift_fresh', '_local_scalar_dense', 'nonzero', 'masked_select', 'unique')):
-            self.forbidden.append((name, devices))
-        return out
-
-
 def _on_gpu(network):
     """A network whose tensors have a place and no contents."""
     return half.halved(network).to('meta')
@@ -55,7 +34,7 @@ def _capturable(module, *shape, dtype=torch.float32):
     given = torch.empty(shape, dtype=dtype, device='meta')
     with torch.inference_mode():
         module(given)      # what is made once is made here
-        with _Watched() as watched:
+        with NoHost() as watched:
             out = module(given)
     assert out.device.type == 'meta'
     assert watched.calls > 50
@@ -77,7 +56,7 @@ def test_a_search_can_be_recorded(model):
 
 
 def test_a_list_as_an_index_is_noticed():
-    with _Watched() as watched:
+    with NoHost() as watched:
         torch.zeros(5)[[1, 2]]
     assert watched.forbidden
 

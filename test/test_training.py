@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch_support import NoHost
 
 from lifting_ros.network import BeliefNet, Config
 from lifting_ros.network.cpm import CpmConfig, CpmNet
@@ -10,7 +11,15 @@ from lifting_ros.network.maps import Maps
 from lifting_ros.skeleton import INDEX, MIRROR
 from lifting_ros.training import mixture, stages
 from lifting_ros.training.augment import Augment, crop_truth, make_crop
-from lifting_ros.training.losses import belief_loss, better_side, map_loss, pose_loss, targets
+from lifting_ros.training.loading import Ahead
+from lifting_ros.training.losses import (
+    batch_loss,
+    belief_loss,
+    better_side,
+    map_loss,
+    pose_loss,
+    targets,
+)
 from lifting_ros.training.mixture import Mixture
 from lifting_ros.training.photos import Labelled, held_out
 from lifting_ros.training.trainer import Plan, Trainer
@@ -35,12 +44,12 @@ def _mixture(count=3, batch=4, how=QUIET):
     return Mixture({'lspet': people, 'coco': people[:2]}, [], batch, seed=0, how=how)
 
 
-def _trainer(**plan):
+def _trainer(bf16=None, **plan):
     torch.manual_seed(0)
     model = BeliefNet(Config(channels=8, layers=1))
     return Trainer(model, Plan(**{'steps': 40, 'batch': 4, 'size': 64, 'last_size': 96,
                                   'switch': 0.5, 'warm': 2, 'whole': 0, 'rate': 4.0, **plan}),
-                   _mixture())
+                   _mixture(), bf16=bf16)
 
 
 def test_targets_are_where_the_keypoints_are():
@@ -178,6 +187,54 @@ def test_tiny_training_learns_and_goes_on_where_it_stopped(tmp_path):
         assert other.step()['loss'] != pytest.approx(expected[1], rel=1e-6)
     finally:
         torch.use_deterministic_algorithms(False)
+
+
+def test_workers_make_the_same_batches():
+    mixture = _mixture()
+    thread = Ahead(mixture, lambda step: 64, 6)
+    workers = Ahead(mixture, lambda step: 64, 6, workers=2)
+    for step in (0, 1, 2, 4, 5):        # it may go on elsewhere
+        a, b = thread(step), workers(step)
+        assert a.keys() == b.keys()
+        assert all(torch.equal(a[name].nan_to_num(), b[name].nan_to_num()) for name in a)
+
+
+def test_bfloat16_learns_and_leaves_weights_and_average_as_they_are():
+    plain, coarse = _trainer(), _trainer(bf16=True)
+    first = [float(t.step()['loss']) for t in (plain, coarse)]
+    assert first[0] != first[1]
+    assert first[1] == pytest.approx(first[0], rel=0.02)
+    losses = [float(coarse.step()['loss']) for _ in range(15)]
+    assert np.mean(losses[-3:]) < 0.95 * first[1]
+    assert {p.dtype for p in coarse.model.parameters()} == {torch.float32}
+    image = torch.zeros(1, 3, 64, 64)
+    with torch.no_grad():
+        assert coarse.average.trunk(image)[0].dtype == torch.float32
+        assert coarse.model.trunk(image)[0].dtype == torch.bfloat16
+
+
+def test_a_step_asks_the_device_for_nothing():
+    """On a GPU every question is a wait: seen on tensors without contents."""
+    trainer = _trainer(bf16=False)
+    batch = {name: value.to('meta') for name, value in trainer.batch(0).items()}
+    model = trainer.model.to('meta')
+    for parameter in model.parameters():
+        parameter.grad = None
+    with NoHost() as watched:
+        loss, said = batch_loss(model(batch['image'], batch['camera']), batch)
+        loss.backward()
+    assert watched.calls > 1000
+    assert watched.forbidden == []
+    assert all(value.device.type == 'meta' for value in said.values())
+
+
+def test_shares_are_taken_by_name():
+    mixture = _mixture()
+    mixture.take_shares(['coco=3', 'lspet=1'])
+    assert dict(zip(mixture.names, mixture.share, strict=True)) == {'lspet': 0.25, 'coco': 0.75}
+    for wrong in (['nobody=1'], ['coco=0'], ['coco=-1', 'lspet=2']):
+        with pytest.raises(ValueError, match='--shares wants'):
+            mixture.take_shares(wrong)
 
 
 def test_first_layers_stay_and_the_average_follows():

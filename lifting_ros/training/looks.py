@@ -18,7 +18,9 @@ def glance(model, data, limit=120):
     """
     from ..evaluation.measures2d import box_area, oks, oks_table, pck_table
     from ..network.estimator import Estimator
-    estimator = Estimator(copy.deepcopy(model))
+    device = next(model.parameters()).device.type
+    # on a GPU single precision: what is still being learned has nothing to be checked against
+    estimator = Estimator(copy.deepcopy(model), device, 'auto' if device == 'cpu' else 'torch')
     result = {}
     athletes = photos.lspet(data, True, limit)
     people = [p for p in photos.coco(data, True) if photos.measured(p)][:limit]
@@ -38,13 +40,14 @@ def glance(model, data, limit=120):
 def picture(model, batch, path, count=6):
     """A picture of belief maps: crop, then per stage the maps, and what was drawn between."""
     model.eval()
-    maps = model(batch['image'][:count])
+    like = next(model.parameters())
+    maps = model(batch['image'][:count].to(like.device))
     rows = []
     for i in range(min(count, len(batch['image']))):
         crop = ((batch['image'][i].permute(1, 2, 0).numpy()[..., ::-1] + 1) * 127.5)
         crop = np.ascontiguousarray(crop).astype(np.uint8)
-        layers = [torch.sigmoid(m[i, :17]).amax(0).numpy() for m in maps.logits]
-        layers += [m[i].amax(0).numpy() for m in maps.projected]
+        layers = [torch.sigmoid(m[i, :17]).amax(0).cpu().numpy() for m in maps.logits]
+        layers += [m[i].amax(0).cpu().numpy() for m in maps.projected]
         tiles = [crop]
         for layer in layers:
             heat = cv2.resize((255 * layer.clip(0, 1)).astype(np.uint8), crop.shape[1::-1])

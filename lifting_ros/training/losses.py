@@ -3,11 +3,11 @@
 import torch
 import torch.nn.functional as F
 
+from ..network.constants import take
 from ..skeleton import MIRROR, NUM_JOINTS
 
 _POSE = 5.0     # weight of the error in 3D, in statures, beside nats of the maps
 
-_MIRROR = list(MIRROR)
 
 
 def targets(keypoints, belief, h, w, sigma=1.0, stride=4):
@@ -63,22 +63,23 @@ def better_side(logits, keypoints, belief, known, swap, sigma=1.0, stride=4):
     Returns:
         keypoints, belief, known.
     """
-    if not swap.any():
-        return keypoints, belief, known
+    labels = keypoints, belief, known
     with torch.no_grad():
-        pick = torch.nonzero(swap)[:, 0]
-        maps = logits[pick, :NUM_JOINTS].detach()
-        costs = []
-        for order in (list(range(NUM_JOINTS)), _MIRROR):
-            k, b, m = (v[pick][:, order] for v in (keypoints, belief, known))
+        maps = logits[:, :NUM_JOINTS].detach()
+        costs, readings = [], []
+        for order in (tuple(range(NUM_JOINTS)), MIRROR):
+            reading = [take(v, tuple(order), 1) for v in labels]
+            k, b, m = reading
             t = targets(k, b, *maps.shape[2:], sigma, stride)
             costs.append(map_loss(maps, t, m)[0].sum(1))
-        turned = pick[costs[1] < costs[0]]
+            readings.append(reading)
+        # of everybody, though few may be turned: a GPU is not asked who
+        turned = swap & (costs[1] < costs[0])
     out = []
-    for value in (keypoints, belief, known):
-        value = value.clone()
-        value[turned, :NUM_JOINTS] = value[turned][:, _MIRROR]
-        out.append(value)
+    for value, other in zip(labels, readings[1], strict=True):
+        where = turned.view(-1, *[1] * (value.dim() - 1))
+        out.append(torch.cat((torch.where(where, other, value[:, :NUM_JOINTS]),
+                              value[:, NUM_JOINTS:]), 1))
     return tuple(out)
 
 
@@ -92,7 +93,7 @@ def belief_loss(maps, keypoints, belief, known, weight, height_weight=0.15, sigm
         height_weight: of the height against the place; sigma: cells; stride: px a cell.
 
     Returns:
-        loss (scalar), dict of floats for the log.
+        loss (scalar), dict of scalars for the log.
     """
     h, w = maps.logits[0].shape[2:]
     target = targets(keypoints, belief, h, w, sigma, stride)
@@ -112,7 +113,7 @@ def belief_loss(maps, keypoints, belief, known, weight, height_weight=0.15, sigm
         back = (back * whole).sum() / whole.sum().clamp(min=1) / NUM_JOINTS
         share = 1.0 if t == len(maps.logits) - 1 else 0.5
         total = total + share * (place + height_weight * (height + back))
-        log[f'place{t + 1}'], log[f'height{t + 1}'] = place.item(), height.item()
+        log[f'place{t + 1}'], log[f'height{t + 1}'] = place.detach(), height.detach()
     known_e, weight_e = known[:, NUM_JOINTS:], weight[:, NUM_JOINTS:]
     place, height = map_loss(maps.extras, extra, known_e)
     total = total + 0.1 * ((place + height_weight * height) * weight_e).sum() / (
@@ -121,7 +122,7 @@ def belief_loss(maps, keypoints, belief, known, weight, height_weight=0.15, sigm
     use = (known_j & (belief[:, :NUM_JOINTS] > 0)).float() * weight_j
     coarse = F.smooth_l1_loss(maps.coarse, cell, reduction='none', beta=2.0).sum(2)
     coarse = (coarse * use).sum() / use.sum().clamp(min=1)
-    log['coarse'] = coarse.item()
+    log['coarse'] = coarse.detach()
     return total + 0.05 * coarse, log
 
 
@@ -137,13 +138,15 @@ def pose_loss(lifts, joints, height):
         scalar.
     """
     known = torch.isfinite(joints).all(2).all(1) & torch.isfinite(height)
-    if not lifts or not known.any():
-        return torch.zeros(())
-    truth = (joints - joints[:, :1])[known] / height[known, None, None]
-    total = 0.0
+    total = torch.zeros((), device=joints.device)
+    if not lifts:
+        return total
+    size = torch.where(known, height, 1.0)[:, None, None]
+    truth = torch.where(known[:, None, None], joints - joints[:, :1], 0.0) / size
+    count = known.sum().clamp(min=1)
     for lift in lifts:
-        pose = (lift - lift[:, :1])[known]
-        total = total + torch.sqrt(((pose - truth) ** 2).sum(2) + 1e-6).mean()
+        error = torch.sqrt((((lift - lift[:, :1]) - truth) ** 2).sum(2) + 1e-6).mean(1)
+        total = total + torch.where(known, error, 0.0).sum() / count
     return total / len(lifts)
 
 
@@ -155,7 +158,7 @@ def batch_loss(maps, batch, stride=4):
             maps alone count. stride: of the maps, px.
 
     Returns:
-        the loss, and a dict of floats: its parts.
+        the loss, and a dict of scalars: its parts.
     """
     labels = better_side(maps.logits[-1], batch['keypoints'], batch['belief'], batch['known'],
                          batch['swap'], stride=stride)
@@ -163,5 +166,5 @@ def batch_loss(maps, batch, stride=4):
     if 'joints' in batch:
         pose = pose_loss(maps.lifts, batch['joints'], batch['height'])
         loss = loss + _POSE * pose
-        said['pose'] = float(pose.detach())
+        said['pose'] = pose.detach()
     return loss, said

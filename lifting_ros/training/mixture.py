@@ -117,6 +117,22 @@ class Mixture:
         share = np.array([SHARES[s] for s in sources])
         self.names, self.share = list(sources), share / share.sum()
 
+    def take_shares(self, given):
+        """Take other shares of the crops: ['lspet=0.35', ...]; who is not named has none.
+
+        Raises:
+            ValueError: a name of no source, or no share above 0.
+        """
+        if not given:
+            return
+        said = {name: float(value) for name, _, value in (s.partition('=') for s in given)}
+        unknown = set(said) - set(self.names)
+        if unknown or not sum(said.values()) > 0 or min(said.values()) < 0:
+            raise ValueError(f'--shares wants numbers for some of {", ".join(self.names)}, '
+                             f'for example {self.names[0]}=0.5; not {" ".join(given)}')
+        share = np.array([said.get(name, 0.0) for name in self.names])
+        self.share = share / share.sum()
+
     def __call__(self, step, size):
         """Batch of a step.
 

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from ..network import BeliefNet, Config, weights
 from ..network.cpm import CpmConfig, CpmNet
+from ..network.estimator import check_device
 from ..network.trunk import movenet_tensors
 from ..prior import PosePrior
 from . import own_data, photos
@@ -46,6 +47,15 @@ def add_arguments(parser):
     for name, kind in (('steps', int), ('batch', int), ('size', int), ('last_size', int),
                        ('switch', float), ('whole', int), ('rate', float), ('seed', int)):
         parser.add_argument('--' + name.replace('_', '-'), type=kind, default=getattr(Plan, name))
+    parser.add_argument('--fuse', choices=('between', 'sum', 'product'), default=Config.fuse,
+                        help='form of the fusion, of fast')
+    parser.add_argument('--shares', nargs='+', default=[], metavar='SOURCE=SHARE',
+                        help='of the crops: lspet=0.35 coco=0.2 ...; default: by their size')
+    parser.add_argument('--device', choices=('cpu', 'cuda', 'auto'), default='cpu',
+                        help='cuda: convolutions in bfloat16')
+    parser.add_argument('--workers', type=int, default=0,
+                        help='processes that make batches; 0: a thread; on a GPU one a core')
+    parser.add_argument('--minutes', type=float, help='stop after so long, to go on later')
     parser.add_argument('--threads', type=int, default=2)
     parser.add_argument('--glance', type=int, default=500, help='steps between looks at held-out')
     parser.add_argument('--keep', type=int, default=100, help='steps between checkpoints')
@@ -78,7 +88,8 @@ def run(args):
     plan = Plan(**{n: getattr(args, n) for n in Plan.__dataclass_fields__ if hasattr(args, n)})
     kinds = {'fast': (BeliefNet, Config), 'cpm': (CpmNet, CpmConfig)}
     net, config = kinds[args.member]
-    model = net(config(stages=args.stages, lift=not args.no_lift, size=args.size))
+    more = {'fuse': args.fuse} if args.member == 'fast' else {}
+    model = net(config(stages=args.stages, lift=not args.no_lift, size=args.size, **more))
     if args.start:
         taken = weights.start(model, args.start)
         log.info('%d of %d tensors from %s', len(taken), len(model.state_dict()), args.start)
@@ -91,8 +102,10 @@ def run(args):
     # the photos themselves: no two people of one photo bring it twice
     scenes = {p.photo: p.image for s in ('coco', 'unlabelled') for p, _ in sources.get(s, ())}
     scenes = list(scenes.values()) + backgrounds
-    trainer = Trainer(model, plan, Mixture(sources, backgrounds, plan.batch, plan.seed), scenes,
-                      movenet(args.movenet) if plan.whole else None)
+    mixture = Mixture(sources, backgrounds, plan.batch, plan.seed)
+    mixture.take_shares(args.shares)
+    trainer = Trainer(model, plan, mixture, scenes, movenet(args.movenet) if plan.whole else None,
+                      check_device(args.device), workers=args.workers)
     checkpoint = out / 'checkpoint.pt'
     if checkpoint.is_file():
         trainer.load(checkpoint)
@@ -104,7 +117,10 @@ def run(args):
     curves.cut_back(trainer.done)
     bar = tqdm(total=plan.steps, initial=trainer.done, mininterval=10)
     sums, counts, count, began = {}, {}, 0, time.monotonic()
+    end = began + 60 * args.minutes if args.minutes else float('inf')
     while trainer.done < stop:
+        if time.monotonic() > end:
+            stop = trainer.done + 1     # looked at and saved like any last step
         said = trainer.step()
         count += 1
         for key, value in said.items():
@@ -112,7 +128,7 @@ def run(args):
             counts[key] = counts.get(key, 0) + 1
         bar.update()
         if trainer.done % 20 == 0:
-            row = {key: value / counts[key] for key, value in sums.items()}
+            row = {key: float(value) / counts[key] for key, value in sums.items()}
             bar.set_postfix(loss=f'{row["loss"]:.3f}')
             row['seconds'] = (time.monotonic() - began) / count
             curves.write(trainer.done, row)

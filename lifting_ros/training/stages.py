@@ -13,7 +13,6 @@ import math
 from pathlib import Path
 
 import cv2
-import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -143,10 +142,7 @@ def run(args):
     sources = gather(args.data, args.movenet, out.parent / 'teacher', args.rendered, args.limit)
     backgrounds = photos.photos_without_people(args.data, kept_out=False)
     mixture = Mixture(sources, backgrounds, _AT_ONCE, 1000)
-    if args.shares:
-        given = {name: float(value) for name, value in (s.split('=') for s in args.shares)}
-        mixture.share = np.array([given.get(name, 0.0) for name in mixture.names])
-        mixture.share /= mixture.share.sum()
+    mixture.take_shares(args.shares)
     data = cache(base, mixture, args.crops, args.size)
     del sources, mixture
     for seed in args.seeds:

@@ -2,7 +2,6 @@
 
 import copy
 import math
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from ..network import BeliefNet
+from .loading import Ahead
 from .losses import batch_loss
 
 #: Learning rates by part; the first layers stay as they are. Those of MoveNet's own layers are
@@ -62,11 +62,16 @@ class Trainer:
     Args:
         model: BeliefNet; plan: Plan; mixture: callable (step, size) -> batch;
         scenes: list of whole BGR photos; teacher: of :func:`.teacher.movenet`, or None.
+        device: where it is trained. bf16: convolutions in bfloat16, all else in single precision;
+            None: on CUDA. workers: processes that make batches, see :class:`.loading.Ahead`.
     """
 
-    def __init__(self, model, plan, mixture, scenes=(), teacher=None):
-        self.model = model.to(memory_format=torch.channels_last).train()
-        self.plan, self.mixture, self.scenes, self.teacher = plan, mixture, scenes, teacher
+    def __init__(self, model, plan, mixture, scenes=(), teacher=None, device='cpu', bf16=None,
+                 workers=0):
+        self.device = torch.device(device)
+        self.model = model.to(self.device, memory_format=torch.channels_last).train()
+        self.plan, self.mixture, self.scenes = plan, mixture, scenes
+        self.teacher = teacher and teacher.to(self.device)
         self.fast = isinstance(model, BeliefNet)    # the member that starts from MoveNet
         groups = {}
         for name, value in model.named_parameters():
@@ -87,17 +92,25 @@ class Trainer:
         self.average = copy.deepcopy(model).eval().requires_grad_(False)
         self.stride = getattr(model, 'stride', 4)
         self.done = 0
-        self.ahead, self.next = ThreadPoolExecutor(1), {}   # the next batch is made meanwhile
+        self.ahead = Ahead(mixture, self.size, plan.steps, workers, self.device.type == 'cuda')
+        if bf16 or bf16 is None and self.device.type == 'cuda':
+            for network in (self.model, self.teacher):      # never the averaged one, a copy
+                self._coarsen(network)
+
+    def _coarsen(self, network):
+        """Convolutions in bfloat16; lifts, losses and the weights themselves keep their digits."""
+        for layer in network.modules() if network else ():
+            if isinstance(layer, torch.nn.Conv2d):
+                layer.forward = torch.autocast(self.device.type, torch.bfloat16)(layer.forward)
 
     def size(self, step):
         """Side of the crops of a step."""
         return self.plan.size if step < self.plan.switch * self.plan.steps else self.plan.last_size
 
     def batch(self, step):
-        """Batch of a step, and a start on the next."""
-        now = self.next.pop(step, None) or self.ahead.submit(self.mixture, step, self.size(step))
-        self.next = {step + 1: self.ahead.submit(self.mixture, step + 1, self.size(step + 1))}
-        return now.result()
+        """Batch of a step on the device, and a start on the next."""
+        batch = self.ahead(step)
+        return {name: value.to(self.device, non_blocking=True) for name, value in batch.items()}
 
     def rate(self, step):
         """Factor on the learning rates: a rise, then a cosine to 2 %."""
@@ -107,7 +120,7 @@ class Trainer:
         return plan.rate * rise * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * through)))
 
     def step(self):
-        """One step; returns a dict of floats."""
+        """One step; returns a dict of floats, on a GPU of scalars that it has yet to work out."""
         plan = self.plan
         batch = self.batch(self.done)
         for group in self.optimiser.param_groups:
@@ -117,7 +130,7 @@ class Trainer:
         if (self.fast and self.teacher is not None and len(self.scenes) and plan.whole
                 and self.done % _HOLD == 0):
             held = self.hold(self.done)
-            loss, said['whole'] = loss + _HOLD * held, held.item()
+            loss, said['whole'] = loss + _HOLD * held, held.detach()
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(
@@ -125,7 +138,10 @@ class Trainer:
         self.optimiser.step()
         self.done += 1
         self.follow()
-        return {'loss': loss.item(), **said, 'norm': float(norm), 'size': self.size(self.done - 1)}
+        said = {'loss': loss.detach(), **said, 'norm': norm, 'size': self.size(self.done - 1)}
+        if self.device.type == 'cpu':
+            said = {name: float(value) for name, value in said.items()}
+        return said
 
     def forward(self, image, camera=None):
         """Maps of a batch; the frozen first layers keep no graph."""
@@ -149,22 +165,23 @@ class Trainer:
         x = torch.from_numpy(np.stack([
             _window(rng, self.scenes[rng.integers(len(self.scenes))], 256)
             for _ in range(self.plan.whole)])).permute(0, 3, 1, 2).float() / 127.5 - 1
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = x.to(self.device, memory_format=torch.channels_last)
         with torch.no_grad():
             early = self.teacher.trunk.early(x)     # the same frozen layers
             was = self.teacher.trunk.late(early)[0]
-            centre, regress, heat = (self.teacher.head[n](was)
+            centre, regress, heat = (self.teacher.head[n](was).float()
                                      for n in ('center', 'regress', 'heatmap'))
             at = torch.sigmoid(centre)
         now = self.model.trunk.late(early)[0]
         head = self.model.head
-        loss = F.binary_cross_entropy_with_logits(head['center'](now), at, reduction='none')
+        centre = head['center'](now).float()
+        loss = F.binary_cross_entropy_with_logits(centre, at, reduction='none')
         loss = loss.sum() / (at.sum() + 10)
-        error = F.smooth_l1_loss(head['regress'](now), regress, reduction='none', beta=2.0)
+        error = F.smooth_l1_loss(head['regress'](now).float(), regress, reduction='none', beta=2.0)
         use = at * (at > 0.2)
         loss = loss + 0.1 * (error.mean(1, keepdim=True) * use).sum() / (use.sum() + 1)
         heat = torch.sigmoid(heat[:, :17])
-        kept = F.binary_cross_entropy_with_logits(head['heatmap'](now)[:, :17], heat,
+        kept = F.binary_cross_entropy_with_logits(head['heatmap'](now)[:, :17].float(), heat,
                                                   reduction='none')
         return loss + 0.1 * kept.sum() / (heat.sum() + 10)
 
@@ -179,7 +196,7 @@ class Trainer:
 
     def load(self, path):
         """Go on from :meth:`save`."""
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, map_location=self.device, weights_only=True)
         self.model.load_state_dict(state['model'])
         self.average.load_state_dict(state['average'])
         self.optimiser.load_state_dict(state['optimiser'])

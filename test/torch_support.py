@@ -1,0 +1,25 @@
+"""What several tests of the network need."""
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+
+class NoHost(TorchDispatchMode):
+    """Notes what a CUDA graph does not allow."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls, self.forbidden = 0, []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        name = str(func)
+        self.calls += 1
+        devices = {t.device.type for t in tree_leaves((args, kwargs, out))
+                   if isinstance(t, torch.Tensor) and t.dim()}
+        # lift_fresh: a Python list or number that became a tensor
+        if len(devices) > 1 or any(word in name for word in (
+                'lift_fresh', '_local_scalar_dense', 'nonzero', 'masked_select', 'unique')):
+            self.forbidden.append((name, devices))
+        return out
