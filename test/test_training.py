@@ -1,5 +1,6 @@
 """Training: masks, exchanged sides, augmentation, and a tiny run that goes on where it stopped."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -189,7 +190,12 @@ def test_tiny_training_learns_and_goes_on_where_it_stopped(tmp_path):
         torch.use_deterministic_algorithms(False)
 
 
-def test_workers_make_the_same_batches():
+def test_workers_make_the_same_batches(request):
+    before = cv2.getNumThreads()
+    request.addfinalizer(lambda: cv2.setNumThreads(before))
+    cv2.setNumThreads(2)        # a pool of threads, for which a forked child would wait for ever
+    cv2.GaussianBlur(np.zeros((2000, 2000, 3), np.uint8), (31, 31), 0)
+    torch.zeros(500, 500) @ torch.zeros(500, 500)
     mixture = _mixture()
     thread = Ahead(mixture, lambda step: 64, 6)
     workers = Ahead(mixture, lambda step: 64, 6, workers=2)
