@@ -5,7 +5,8 @@ import pytest
 
 from lifting_ros.camera import Camera
 from lifting_ros.evaluation import crowds, errors2d, identity, sequences
-from lifting_ros.evaluation.filter import by_ray, jitter_ratio_of_white, lag
+from lifting_ros.evaluation.consistency import by_ray
+from lifting_ros.evaluation.filter import jitter_ratio_of_white, lag
 from lifting_ros.lifting import Lifter
 from lifting_ros.person import Person
 from lifting_ros.skeleton import INDEX

@@ -1,13 +1,14 @@
-"""``lifting-ros eval filter``: jitter, lag and honesty of the tracker's filters."""
+"""``lifting-ros eval filter``: the tracker's filters: jitter, lag, and how honest they are."""
 
 import json
 import time
 
 import numpy as np
+from tqdm import tqdm
 
 from ..skeleton import INDEX, JOINTS
 from ..tracking.filters import FilterBank
-from . import measures
+from .consistency import by_ray, clips_nees, nees, pictures_nees, views_nees
 from .demo import demo_folder
 
 _WRISTS = (INDEX['left_wrist'], INDEX['right_wrist'])
@@ -34,24 +35,6 @@ def play(joints, covariance, rate):
                     bank.velocity_covariance()[0]))
     names = ('position', 'covariance', 'velocity', 'velocity_covariance')
     return dict(zip(names, (np.array(x) for x in zip(*out, strict=True)), strict=True))
-
-
-def nees(off, covariance):
-    """Mean normalised estimation error squared: 3 where the covariance is right."""
-    return float(measures.mahalanobis(0 * off, off, covariance).mean())
-
-
-def by_ray(truth, joints, covariance):
-    """NEES along the viewing ray (1 where the covariance is right) and across it (2)."""
-    ray = truth / np.linalg.norm(truth, axis=-1, keepdims=True)
-    side = np.cross(ray, [0.0, 1.0, 0.0])
-    side /= np.linalg.norm(side, axis=-1, keepdims=True)
-    plane = np.stack((side, np.cross(ray, side)), -2)                       # (..., 2, 3)
-    off = joints - truth
-    along = (off * ray).sum(-1) ** 2 / (ray[..., None, :] @ covariance @ ray[..., None])[..., 0, 0]
-    flat = (plane @ off[..., None])[..., 0]
-    inverse = np.linalg.inv(plane @ covariance @ np.swapaxes(plane, -1, -2))
-    return float(along.mean()), float(np.einsum('...i,...ij,...j', flat, inverse, flat).mean())
 
 
 def white(joints):
@@ -178,46 +161,6 @@ def reaches(mocap, lifter, rng, count=6):
     return rows
 
 
-def clips_nees(mocap, lifter, rng, longest=4.0, bodies=False, others=0):
-    """NEES of joints and velocities on every held-out clip (or on so many ``others``), with the
-    errors the network makes: raw, filtered, of velocities, raw along the ray and across it.
-
-    Args:
-        bodies: give each clip another body, as those of other capture systems and annotators.
-    """
-    from .sequences import Clip, clips, lift, other_body, shoot
-    rows = []
-    chosen = clips(mocap, held_out=not others)
-    if others:
-        chosen = [chosen[i] for i in rng.permutation(len(chosen))[:others]]
-    for clip in chosen:
-        short = Clip(clip.name, clip.kind, clip.joints[:int(longest * clip.rate)], clip.rate)
-        if bodies:
-            short = other_body(short, rng)
-        shot = shoot(short, rng)
-        joints, covariance = lift(lifter, shot)
-        if np.isfinite(joints).all():
-            out = play(joints, covariance, shot.rate)
-            speed = np.gradient(shot.joints, 1 / shot.rate, axis=0)
-            rows.append((nees(joints - shot.joints, covariance),
-                         nees(out['position'] - shot.joints, out['covariance']),
-                         nees((out['velocity'] - speed)[5:], out['velocity_covariance'][5:]),
-                         *by_ray(shot.joints, joints, covariance)))
-    return np.array(rows)
-
-
-def pictures_nees(folder, pipeline):
-    """NEES of single rendered pictures (``lifting-ros render crops --held-out``), the person's
-    box given: all of 3, along the ray of 1, across it of 2.
-    """
-    from .chain import boxes_given, lift_all, pictures
-    shots = pictures(folder)
-    found = lift_all(pipeline.lifter, shots, boxes_given(pipeline.estimator, shots))
-    truth = np.array([p.joints for p in shots])
-    return (nees(found.joints - truth, found.covariance),
-            *by_ray(truth, found.joints, found.covariance))
-
-
 def cost(people=4, images=300):
     """CPU milliseconds an image of the filters of so many people (the least of five)."""
     rng = np.random.default_rng(0)
@@ -248,6 +191,8 @@ def add_arguments(parser):
                         'subjects of the fits, too: many people, of many statures')
     parser.add_argument('--rendered', help='folder of "lifting-ros render crops --held-out": '
                         'single pictures, too')
+    parser.add_argument('--views', help='folder of "lifting-ros render views --held-out '
+                        '--seconds 10": people in motion, through the whole pipeline, too')
     parser.add_argument('--keypoint-errors', metavar='FOLDER', help='of "lifting-ros render '
                         'crops": print what sequences.py makes keypoint errors of, nothing else')
     parser.add_argument('--seed', type=int, default=0)
@@ -293,6 +238,11 @@ def run(args):
         out['pictures'] = pictures_nees(args.rendered, pipeline)
         print('NEES of single pictures: {:.2f}; along the ray {:.2f} of 1, across {:.2f} of 2'
               .format(*out['pictures']))
+    if args.views:
+        out['views'] = views_nees(args.views, pipeline, lambda it: tqdm(it, desc='scenes'))
+        print('NEES of {clips} rendered clips ({found} of {images} images found): raw {raw:.2f}, '
+              'filtered {filtered:.2f}; 50, 90, 95 % ellipsoids hold {within_50:.1f}, '
+              '{within_90:.1f}, {within_95:.1f} %'.format(**out['views']))
     if not args.quick:
         lifter, rng = Lifter.from_pretrained(), np.random.default_rng(args.seed)
         out['reaches'] = reaches(args.mocap, lifter, rng)
@@ -300,11 +250,16 @@ def run(args):
             print('reach {clip}: {speed:.1f} m/s, late by {filtered_ms:.0f} ms, raw {raw_ms:.0f} '
                   'ms'.format(**row))
         names = ('raw', 'filtered', 'velocity', 'raw_along', 'raw_across')
-        for which, bodies, others in (
-                ('held-out clips as captured', False, 0), ('held-out clips of other bodies', True,
-                0), ('clips of other subjects', True, args.others))[:3 if args.others else 2]:
+        made = [('held-out clips as captured', False, False, 0),
+                ('held-out clips, statures of adults', False, True, 0),
+                ('held-out clips of other bodies', True, False, 0),
+                ('held-out clips of other bodies, statures of adults', True, True, 0)]
+        if args.others:
+            made.append(('clips of other subjects', True, False, args.others))
+        for which, bodies, adults, others in made:
             rng = np.random.default_rng([args.seed, bodies, others])
-            table = clips_nees(args.mocap, lifter, rng, bodies=bodies, others=others)
+            table = clips_nees(args.mocap, lifter, rng, bodies=bodies, others=others,
+                               adults=adults)
             row = dict(zip(names, map(float, table.mean(0)), strict=True), clips=len(table))
             out.setdefault('nees', {})[which] = row
             print('NEES of {clips} {which}: raw {raw:.2f}, filtered {filtered:.2f} '
