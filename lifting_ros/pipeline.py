@@ -61,13 +61,16 @@ class Pipeline:
         self.up, self._level, self._looked = None, Level(), None
 
     @classmethod
-    def from_pretrained(cls, device='cpu', weights=None, id_file=None, engine=None, **options):
+    def from_pretrained(cls, device='cpu', weights=None, id_file=None, engine=None,
+                        int8='search', **options):
         """Load the weights that ship with the package.
 
         Args:
             device: 'cpu', 'cuda', or 'auto': CUDA where torch finds it.
             weights: path of another network's weights, or None.
             engine: path of a TensorRT engine of the network (docs/deploy.md), or None.
+            int8: what runs in int8 on a CPU that is faster so: 'search', 'all' or 'none' (see
+                Estimator.from_pretrained).
             id_file: a file that keeps ids from coming twice (see tracking.ids), or None.
             **options: fields of :class:`PipelineOptions`.
 
@@ -75,7 +78,7 @@ class Pipeline:
             lifting_ros.prior.file.WeightsError: a file is missing or not what it should be.
             RuntimeError: CUDA asked for and not there.
         """
-        return cls(Estimator.from_pretrained(weights, device=device, engine=engine),
+        return cls(Estimator.from_pretrained(weights, device=device, engine=engine, int8=int8),
                    Lifter.from_pretrained(), PipelineOptions(**options),
                    Tracker(ids=IdSource(id_file)))
 

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import torch
 
-from ..network import Estimator, weights
+from ..network import Estimator, int8, weights
 from ..network.cpm import CpmNet
 from . import roofline
 from .peers import peers
@@ -82,6 +82,8 @@ def _ours(device):
     # one look: in noise there may be somebody who lies
     first = Estimator.from_pretrained(device=device, upright=False)
     networks = {f'ours ({first.backend})': first}
+    if first.backend == 'onnx' and int8.fast_here():
+        networks['ours (int8)'] = Estimator.from_pretrained(upright=False, int8='all')
     if first.backend != 'torch':
         networks['ours (torch)'] = Estimator.from_pretrained(device=device, backend='torch',
                                                               upright=False)

@@ -19,7 +19,8 @@ def add_arguments(parser):
                         help='onnx: convolutions in int8, calibrated on pictures of people')
     parser.add_argument('--calibrate', metavar='PATH',
                         help='folder or zip of pictures with people, for --int8')
-    parser.add_argument('--calibration-crops', type=int, default=64, metavar='N')
+    parser.add_argument('--calibration-crops', type=int, default=64, metavar='N',
+                        help='crops, or whole images, that ranges are taken from (%(default)s)')
     parser.add_argument('--int8-parts', nargs='+', choices=('trunk', 'heads', 'stages'),
                         default=['trunk'], help='what becomes int8; the lift stays float')
 
@@ -34,8 +35,8 @@ def run(args):
     """
     from . import weights
     from .export import CropGraph, WholeGraph, to_onnx, to_torchscript
-    if args.int8 and (args.format != 'onnx' or args.part != 'crops' or not args.calibrate):
-        raise ValueError('--int8 goes with --format onnx --part crops --calibrate PATH')
+    if args.int8 and (args.format != 'onnx' or not args.calibrate):
+        raise ValueError('--int8 goes with --format onnx --calibrate PATH')
     if args.size is not None and (args.size < 64 or args.size % 32):
         raise ValueError(f'--size is a multiple of 32 from 64 on, not {args.size}')
     model, _ = weights.load(args.weights)
@@ -62,10 +63,16 @@ def run(args):
 
 
 def _int8(data, model, args):
+    from ..prior.file import digest
     from .estimator import Estimator
-    from .quantise import crops_of, pictures, quantised
-    images = pictures(args.calibrate, 4 * args.calibration_crops)
-    crops = crops_of(Estimator(model), images, args.calibration_crops)
-    if not crops:
-        raise ValueError(f'nobody is found in the pictures of {args.calibrate}')
-    return quantised(data, crops, args.int8_parts)
+    from .quantise import crops_of, pictures, quantised, whole_of
+    from .weights import DEFAULT
+    count = args.calibration_crops
+    if args.part == 'whole':
+        inputs = whole_of(pictures(args.calibrate, count))
+    else:
+        inputs = crops_of(Estimator(model), pictures(args.calibrate, 4 * count), count)
+    if not inputs:
+        raise ValueError(f'no pictures, or nobody in them: {args.calibrate}')
+    return quantised(data, inputs, args.int8_parts,
+                     about={'weights_sha256': digest(args.weights or DEFAULT)})

@@ -93,3 +93,19 @@ def normalise(crops):
             np.multiply(channel, np.float32(1 / 127.5), out=plane)
     out -= 1
     return torch.from_numpy(out)
+
+
+def resized(image, side):
+    """An image (H, W, 3) uint8 with its longer side brought to ``side`` px, as search sees it."""
+    scale = side / max(image.shape[:2])
+    h, w = (max(1, round(n * scale)) for n in image.shape[:2])
+    return cv2.resize(image, (w, h),
+                      interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+
+
+def whole_input(image):
+    """An image (H, W, 3) uint8 as the network takes it whole: (1, 3, H', W') float32, black to
+    the right and below up to multiples of 32.
+    """
+    h, w = image.shape[:2]
+    return torch.nn.functional.pad(normalise(image[None]), (0, -w % 32, 0, -h % 32), value=-1.0)

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from .decode import calibrated, decode
+from .int8 import read
 
 OPSET = 17
 
@@ -165,11 +166,16 @@ class OnnxRunner:
         return self.session.run(None, {'image': np.ascontiguousarray(x)})
 
 
-def runners(model, threads=0):
-    """onnxruntime's (crops, whole) for a network, or None where it is not installed."""
+def runners(model, threads=0, int8=()):
+    """onnxruntime's (crops, whole) for a network, or None where it is not installed.
+
+    Args:
+        int8: which of the two are the shipped int8 files', see :mod:`.int8`.
+    """
     try:
         import onnx  # noqa: F401  (torch's exporter needs it)
         import onnxruntime  # noqa: F401
     except ImportError:
         return None
-    return tuple(OnnxRunner(to_onnx(kind(model)), threads) for kind in (CropGraph, WholeGraph))
+    return tuple(OnnxRunner(read(part) if part in int8 else to_onnx(kind(model)), threads)
+                 for part, kind in (('crops', CropGraph), ('whole', WholeGraph)))

@@ -7,15 +7,18 @@ convolution, above all the lift, the fusion and the decoding, stays in float.
 
 import tempfile
 import zipfile
+from itertools import cycle
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from .crops import cut, normalise
+from .crops import cut, normalise, resized, whole_input
+from .find import SIDES
 
-#: Parts of the graph by the names of their nodes.
-PARTS = {'trunk': '/trunk/', 'heads': '/head', 'stages': '/stages.'}
+#: Parts of the graph by what the names of their nodes have in them.
+PARTS = {'trunk': ('/trunk/',), 'stages': ('/context/', '/stages.'),
+         'heads': ('/center/', '/heatmap/', '/regress/', '/offset/')}
 
 
 def pictures(path, count):
@@ -65,6 +68,18 @@ def crops_of(estimator, images, count=64):
     return crops[:count]
 
 
+def whole_of(images, sides=SIDES):
+    """Images as the search for people takes them, to calibrate on.
+
+    Args:
+        images: iterable of (H, W, 3) uint8 BGR; sides: px, one for each image in turn.
+
+    Returns:
+        list of (1, 3, H, W) float32 arrays, H and W multiples of 32.
+    """
+    return [whole_input(resized(image, side)).numpy() for image, side in zip(images, cycle(sides))]
+
+
 def convolutions(data, parts=('trunk',)):
     """Names of the convolutions of the parts of a graph, and of what acts on their outputs.
 
@@ -76,25 +91,34 @@ def convolutions(data, parts=('trunk',)):
     """
     import onnx
     graph = onnx.load_from_string(data).graph
-    wanted = tuple(PARTS[p] for p in parts)
+    wanted = tuple(name for p in parts for name in PARTS[p])
     return [n.name for n in graph.node if n.op_type in ('Conv', 'Clip', 'Relu', 'Add')
             and any(w in n.name for w in wanted)]
 
 
-def quantised(data, crops, parts=('trunk',), leave=()):
+def described(data, about):
+    """An ONNX file's bytes with strings ``about`` in its metadata."""
+    import onnx
+    model = onnx.load_from_string(data)
+    onnx.helper.set_model_props(model, about)
+    return model.SerializeToString()
+
+
+def quantised(data, inputs, parts=('trunk',), leave=(), about=None):
     """A graph with int8 convolutions.
 
     Args:
         data: bytes of an ONNX file of :func:`.export.to_onnx`.
-        crops: iterable of (N, 3, S, S) float32 inputs to calibrate on; some dozens do.
+        inputs: iterable of (N, 3, H, W) float32 inputs to calibrate on; some dozens do.
         parts: which parts, keys of :data:`PARTS`; leave: names of nodes to leave in float.
+        about: dict of strings for the file's metadata.
 
     Returns:
         bytes of an ONNX file.
 
     Raises:
         RuntimeError: onnxruntime's quantiser is not installed.
-        ValueError: no crops, or no convolution in the parts.
+        ValueError: no inputs, or no convolution in the parts.
     """
     try:
         from onnxruntime.quantization import (
@@ -106,17 +130,17 @@ def quantised(data, crops, parts=('trunk',), leave=()):
         )
     except ImportError as error:
         raise RuntimeError('int8 needs the packages onnx and onnxruntime') from error
-    crops = [np.ascontiguousarray(c, np.float32) for c in crops]
-    if not crops:
-        raise ValueError('int8 needs crops to calibrate on')
+    inputs = [np.ascontiguousarray(x, np.float32) for x in inputs]
+    if not inputs:
+        raise ValueError('int8 needs pictures to calibrate on')
 
     class Reader(CalibrationDataReader):
         def __init__(self):
-            self.left = iter(crops)
+            self.left = iter(inputs)
 
         def get_next(self):
-            crop = next(self.left, None)
-            return None if crop is None else {'image': crop}
+            x = next(self.left, None)
+            return None if x is None else {'image': x}
     names = [n for n in convolutions(data, parts) if n not in set(leave)]
     if not names:
         raise ValueError(f'no convolution in {", ".join(parts)} of this graph')
@@ -129,4 +153,4 @@ def quantised(data, crops, parts=('trunk',), leave=()):
             calibrate_method=CalibrationMethod.MinMax, nodes_to_quantize=names,
             extra_options={'ActivationSymmetric': False, 'WeightSymmetric': True,
                            'QuantizeBias': True})
-        return after.read_bytes()
+        return described(after.read_bytes(), about or {})

@@ -21,7 +21,7 @@ def load_pipeline(values):
         torch.set_num_threads(values['threads'])
     pipeline = Pipeline.from_pretrained(values['device'], values['weights'] or None,
                                         id_file=default_path(), engine=values['engine'] or None,
-                                        **parameters.pipeline_options(values))
+                                        int8=values['int8'], **parameters.pipeline_options(values))
     if pipeline.device.type == 'cuda':
         pipeline.estimator = on_gpu(pipeline.estimator, values['weights'] or None)
     # the first call of everything is slow: better before the first image than at it

@@ -61,6 +61,9 @@ PARAMETERS = (
               'on the CPU.', options=('auto', 'cpu', 'cuda'), fixed=True),
     Parameter('engine', '', 'Path of a TensorRT engine of the network, built on this machine '
               '(docs/deploy.md); empty: torch runs it.', fixed=True),
+    Parameter('int8', 'search', 'What a CPU that is faster so runs in int8: the search of whole '
+              'images, all (keypoints, too: a quarter less time, 0.4 points of PCK fewer) or '
+              'none; with the weights that ship.', options=('search', 'all', 'none'), fixed=True),
     Parameter('weights', '', 'Path of the network\'s weights (safetensors); empty: those that '
               'ship with the package.', fixed=True),
     Parameter('threads', 0, 'Threads of the network on the CPU; 0: as many as torch takes.',
