@@ -1,7 +1,11 @@
 """Message packages that are not installed here, made from their field lists for the tests.
 
 The names and fields are the interface of hri_msgs (REP-155) and tf2_msgs; the types are equal on
-the wire. Where the real packages are installed, those are used.
+the wire. Where the real packages are installed, those are used. For a shell that runs what needs
+them:
+
+    eval "$(python test/ros_interfaces.py runs/interfaces)"
+    lifting-ros bench outputs
 """
 
 import fcntl
@@ -50,21 +54,41 @@ def environment(config):
     Args:
         config: of pytest, for its cache folder.
     """
-    missing = [n for n in FIELDS if importlib.util.find_spec(n) is None]
-    if not missing:
+    if colcon() is None and missing():
+        pytest.skip(f'{", ".join(missing())} not installed, and no colcon to build the like')
+    return built(pathlib.Path(config.cache.mkdir('interfaces')))
+
+
+def missing():
+    """Names of the packages that are not installed."""
+    return [n for n in FIELDS if importlib.util.find_spec(n) is None]
+
+
+def colcon():
+    """Path of colcon, or None."""
+    return shutil.which('colcon') or shutil.which('colcon', path=os.path.dirname(sys.executable))
+
+
+def built(where):
+    """Build what is missing into a folder, if that is not done yet.
+
+    Args:
+        where: pathlib.Path.
+
+    Returns:
+        dict of environment variables.
+    """
+    absent = missing()
+    if not absent:
         return {}
-    colcon = shutil.which('colcon') or shutil.which('colcon', path=os.path.dirname(
-        sys.executable))
-    if colcon is None:
-        pytest.skip(f'{", ".join(missing)} not installed, and no colcon to build the like')
-    key = hashlib.sha256(repr((missing, FIELDS, _CMAKE, _XML, sys.version,
+    key = hashlib.sha256(repr((absent, FIELDS, _CMAKE, _XML, sys.version,
                                os.environ.get('AMENT_PREFIX_PATH'))).encode()).hexdigest()[:12]
-    folder = pathlib.Path(config.cache.mkdir('interfaces')) / key
-    folder.mkdir(exist_ok=True)
+    folder = where.resolve() / key
+    folder.mkdir(parents=True, exist_ok=True)
     with open(folder / 'lock', 'w') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / 'done').exists():
-            _build(folder, missing, colcon)
+            _build(folder, absent, colcon())
             (folder / 'done').touch()
     prefix = folder / 'install'
     python = next(prefix.glob('lib/python3*/*-packages'), None) or next(
@@ -96,3 +120,8 @@ def _build(folder, packages, colcon):
     if done.returncode:
         pytest.fail('the message packages for the tests do not build:\n' + done.stdout
                     + done.stderr)
+
+
+if __name__ == '__main__':
+    for variable, value in built(pathlib.Path(sys.argv[1])).items():
+        print(f"export {variable}='{value}'")
