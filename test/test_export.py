@@ -63,6 +63,18 @@ def _crops(n):
     return x * 2 - 1
 
 
+def test_onnxruntimes_own_operations_say_the_same(model):
+    import onnx
+
+    from lifting_ros.network.export import OnnxRunner
+    plain, own = (to_onnx(CropGraph(model), only) for only in (False, True))
+    domains = [{n.domain for n in onnx.load_from_string(d).graph.node} for d in (plain, own)]
+    assert domains == [{''}, {'', 'com.microsoft'}]
+    x = _crops(3)
+    for a, b in zip(OnnxRunner(plain, 1)(x), OnnxRunner(own, 1)(x), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3)
+
+
 def test_onnx_belief_maps_are_torchs(model, onnx_run):
     """Two people were traced; one and three must come out the same."""
     graph = Beliefs(model)

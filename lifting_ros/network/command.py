@@ -12,6 +12,8 @@ def add_arguments(parser):
     parser.add_argument('--part', choices=('crops', 'whole'), default='crops',
                         help='crops: crops of people to keypoints; whole: an image to the maps '
                              'that people are found in')
+    parser.add_argument('--onnxruntime-only', action='store_true', help='with operations that '
+                        'only onnxruntime has: 4 %% faster there')
     parser.add_argument('--weights', help='network weights; default: the shipped ones')
     parser.add_argument('--size', type=int,
                         help='side of the crops, px, a multiple of 32; default: as trained')
@@ -50,7 +52,7 @@ def run(args):
         except ImportError as error:
             raise RuntimeError('--format onnx needs the package onnx: pip install onnx, or take '
                                '--format torchscript') from error
-        data = to_onnx(graph)
+        data = to_onnx(graph, args.onnxruntime_only)
         out.write_bytes(_int8(data, model, args) if args.int8 else data)
     else:
         to_torchscript(graph).save(str(out))

@@ -4,8 +4,39 @@ Their size is small and fixed, so batches of any size run as a few operations, o
 and in ONNX.
 """
 
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import torch
 import torch.nn.functional as F
+
+_for_onnxruntime = ContextVar('for_onnxruntime', default=False)
+
+
+@contextmanager
+def for_onnxruntime():
+    """What is exported within has each inverse as one operation of onnxruntime's own.
+
+    Unrolled they are a third of the graph's operations, each far smaller than its call; other
+    runtimes don't know the one operation.
+    """
+    token = _for_onnxruntime.set(True)
+    try:
+        yield
+    finally:
+        _for_onnxruntime.reset(token)
+
+
+class _Inverse(torch.autograd.Function):
+    """The inverse, exported as ``com.microsoft.Inverse``."""
+
+    @staticmethod
+    def forward(ctx, square):
+        return torch.linalg.inv(square)
+
+    @staticmethod
+    def symbolic(g, square):
+        return g.op('com.microsoft::Inverse', square).setType(square.type())
 
 
 def eliminate(square, count):
@@ -34,6 +65,8 @@ def eliminate(square, count):
 
 def inverse(square):
     """Inverse of positive definite matrices (..., n, n) by Gauss and Jordan."""
+    if _for_onnxruntime.get():
+        return _Inverse.apply(square)
     n = int(square.shape[-1])
     eye = torch.eye(n, device=square.device, dtype=square.dtype)
     both = F.pad(square, (0, n)) + F.pad(eye, (n, 0))

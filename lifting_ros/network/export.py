@@ -6,12 +6,14 @@ it there where ``onnx`` and ``onnxruntime`` are installed, exported in memory fr
 
 import io
 import warnings
+from contextlib import nullcontext
 
 import numpy as np
 import torch
 from torch import nn
 
 from .decode import calibrated, decode
+from .elimination import for_onnxruntime
 from .int8 import read
 
 OPSET = 17
@@ -55,12 +57,17 @@ class WholeGraph(nn.Module):
                 torch.sigmoid(head['heatmap'](f4)[:, :17].float()))
 
 
-def to_onnx(graph):
-    """A graph as the bytes of an ONNX file, input ``image``, outputs ``graph.names``."""
+def to_onnx(graph, onnxruntime_only=False):
+    """A graph as the bytes of an ONNX file, input ``image``, outputs ``graph.names``.
+
+    Args:
+        onnxruntime_only: with operations that only onnxruntime has: 4 % faster there.
+    """
     out = io.BytesIO()
     first = {0: 'people'} if 0 in graph.axes else {2: 'rows', 3: 'columns'}
     axes = {'image': graph.axes, **dict.fromkeys(graph.names, first)}
-    with warnings.catch_warnings(), torch.no_grad():
+    own = for_onnxruntime() if onnxruntime_only else nullcontext()
+    with warnings.catch_warnings(), torch.no_grad(), own:
         warnings.simplefilter('ignore')   # the tracer's, on shapes that are fixed by design
         torch.onnx.export(graph.eval(), (graph.example,), out, dynamo=False,
                           opset_version=OPSET, input_names=['image'],
@@ -177,5 +184,5 @@ def runners(model, threads=0, int8=()):
         import onnxruntime  # noqa: F401
     except ImportError:
         return None
-    return tuple(OnnxRunner(read(part) if part in int8 else to_onnx(kind(model)), threads)
+    return tuple(OnnxRunner(read(part) if part in int8 else to_onnx(kind(model), True), threads)
                  for part, kind in (('crops', CropGraph), ('whole', WholeGraph)))
