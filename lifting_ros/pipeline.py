@@ -11,6 +11,7 @@ from .lifting import Lifter
 from .lifting.level import Level
 from .network import Estimator
 from .network.crops import check_image
+from .network.look import lift_on
 from .person import Person, ScaleSource, Source
 from .skeleton import NUM_JOINTS
 from .tracking import Observation, Tracker, TrackerOptions
@@ -43,7 +44,7 @@ class Pipeline:
 
     Attributes:
         options: :class:`PipelineOptions`.
-        device: where the network runs, a torch device.
+        device: where the network runs, a torch device; the lifter's first look, too.
         timing: milliseconds of the parts of the last call.
         up: (3,) against gravity in the optical frame, as given in the last call or as people
             tell it (:mod:`.lifting.level`); None where neither does.
@@ -78,9 +79,11 @@ class Pipeline:
             lifting_ros.prior.file.WeightsError: a file is missing or not what it should be.
             RuntimeError: CUDA asked for and not there.
         """
-        return cls(Estimator.from_pretrained(weights, device=device, engine=engine, int8=int8),
-                   Lifter.from_pretrained(), PipelineOptions(**options),
-                   Tracker(ids=IdSource(id_file)))
+        estimator = Estimator.from_pretrained(weights, device=device, engine=engine, int8=int8)
+        lifter = Lifter.from_pretrained()
+        if estimator.device.type == 'cuda':
+            lift_on(lifter, estimator.device)
+        return cls(estimator, lifter, PipelineOptions(**options), Tracker(ids=IdSource(id_file)))
 
     @property
     def device(self):

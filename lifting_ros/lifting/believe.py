@@ -16,10 +16,10 @@ from .inputs import Answer, ray_noise
 from .lengths import Lengths
 
 #: Sigma in statures by which other people's skeletons differ from those the density knows.
-_SKELETON = 0.003
+SKELETON = 0.003
 #: The density has seen the same keypoints: their noise counts for more when they are put in once
 #: more. Without it noisy keypoints are believed twice (90 mm for 84, 36 % within the 50 %).
-_TWICE = 4.0
+TWICE = 4.0
 #: A person is looked at again when a seen joint's mean cost is above this, or a joint's squared
 #: distance above that, or bones are stretched by more than the third.
 _AGAIN_COST, _AGAIN_SQUARE, _AGAIN_STRETCH = 0.4, 4.0, 12.0
@@ -40,7 +40,7 @@ _SWAP_COST = 10.0
 _MISLED, _MISLED_BY_ONE, _FEW = 120.0, 4.0, 2
 #: Below this log-likelihood a joint the keypoints are no human pose.
 _WORST_FIT = -2.5
-_TAIL = 6.0
+TAIL = 6.0
 
 
 def _exchanged(*limbs):
@@ -102,25 +102,40 @@ class Believer:
         self.factors = factors if callable(factors) else calibration.Constant(factors)
 
     def __call__(self, sight):
-        """Lift :class:`~lifting_ros.lifting.inputs.Sight`: Answer."""
-        return self._in_metres(self.draft(sight), sight)
+        """Lift :class:`~lifting_ros.lifting.inputs.Sight`: Answer. ``sight`` comes to be as of
+        :meth:`found`.
+        """
+        return self.in_metres(self.draft(sight), sight)
 
     def draft(self, sight):
         """What is believed before the calibration and the scale: Draft. ``sight`` comes to be
-        as it was read at last, with limbs exchanged and errors left out.
+        as of :meth:`found`.
+        """
+        return self.described(self.found(sight), sight)
+
+    def found(self, sight, second=True):
+        """Posterior of people in statures, z up.
+
+        Args:
+            second: look again at who fits badly; ``sight`` then comes to be as it was read at
+                last, with limbs exchanged and errors left out.
         """
         up, known = sight.gravity()
         to_up = upright(up, sight.middle)
         view = self._view(sight, to_up, known)
         belief = self._believe(view)
         found = self._told(linear.condition(belief, view))
-        cost = _cost(found, sight.weight)
-        again = np.flatnonzero(((cost > _AGAIN_COST * sight.weight.sum(1))
-                                | (found.square > _AGAIN_SQUARE).any(1)
-                                | (found.stretched > _AGAIN_STRETCH))
-                               & ((sight.weight > 0).sum(1) >= _ENOUGH))
-        if len(again):
-            found = self._again(found, again, sight, view, belief)
+        if second:
+            again = np.flatnonzero(doubtful(cost_of(found, sight.weight), found.square.max(1),
+                                            found.stretched, sight.weight))
+            if len(again):
+                found = self._again(found, again, sight, view, belief)
+        return found
+
+    def described(self, found, sight):
+        """Draft of what was found in ``sight``."""
+        up, known = sight.gravity()
+        to_up = upright(up, sight.middle)
         sizes, told = scale.statures(sight.stature, self.prior.stature)
         scaled = told | np.isfinite(sight.height) | (sight.depth is not None)
         own = calibration.blocks(found.covariance)
@@ -132,7 +147,7 @@ class Believer:
         axes = np.empty(sight.rays.shape[:2] + (3, 3))
         axes[:, :, 2] = sight.rays @ to_up.swapaxes(1, 2)
         axes[:, :, :2] = across(axes[:, :, 2])
-        noise = _TWICE * ray_noise(sight.rays, axes[:, :, :2], to_up, sight.covariance,
+        noise = TWICE * ray_noise(sight.rays, axes[:, :, :2], to_up, sight.covariance,
                                    sight.camera)
         return linear.View(axes, sight.weight, noise, sight.angular(), known)
 
@@ -140,7 +155,7 @@ class Believer:
         """What the density says; ``dropped`` (N, 17) joints are hidden from it."""
         shown = view.weight if dropped is None else np.where(dropped, 0, view.weight)
         belief = self.density.believe(view.rays, shown, view.sigma, view.known)
-        belief.variance[:] += _SKELETON ** 2
+        belief.variance[:] += SKELETON ** 2
         return belief
 
     def _told(self, solution, rows=slice(None)):
@@ -188,7 +203,7 @@ class Believer:
             return out
 
         # who fits well as a whole has no limbs exchanged
-        can = _cost(found, view.weight)[again] > _AGAIN_COST * view.weight[again].sum(1)
+        can = cost_of(found, view.weight)[again] > _AGAIN_COST * view.weight[again].sum(1)
         possible = swapped & can[:, None] | dropped.any(2)
         # left for right altogether: it takes the density to tell that
         turned = reading == _SWAPS - 1
@@ -221,7 +236,8 @@ class Believer:
         sight.covariance[again] = sight.covariance[row, order]
         return found
 
-    def _in_metres(self, draft, sight):
+    def in_metres(self, draft, sight):
+        """Answer of a draft."""
         found, to_up = draft.found, draft.to_up
         factor, of_stature, total = self.factors(draft.person, draft.joint)
         sizes = np.stack((draft.sizes[:, 0], draft.sizes[:, 1] * np.sqrt(of_stature)), -1)
@@ -238,15 +254,30 @@ class Believer:
                 found.mean, calibration.grown(draft.own, draft.rays, factor), sizes)
         covariance = total[..., None, None] * covariance
         turn = to_up[:, None]
-        fit = -0.5 * (_cost(found, sight.weight) / np.maximum(sight.weight.sum(1), 1e-9)
-                      + found.strange)
-        return Answer(mean @ to_up, turn.swapaxes(-1, -2) @ covariance @ turn, fit,
-                      fit > _WORST_FIT, by_depth, fixed)
+        return answer(mean @ to_up, turn.swapaxes(-1, -2) @ covariance @ turn,
+                      cost_of(found, sight.weight), found.strange, sight.weight, by_depth, fixed)
 
 
-def _cost(found, weight):
+def answer(joints, covariance, cost, strange, weight, by_depth, fixed):
+    """Answer of joints in the optical frame and of what is against them."""
+    fit = -0.5 * (cost / np.maximum(weight.sum(1), 1e-9) + strange)
+    return Answer(joints, covariance, fit, fit > _WORST_FIT, by_depth, fixed)
+
+
+def doubtful(cost, worst, stretched, weight):
+    """Who is to be looked at again (B,).
+
+    Args:
+        cost: (B,) of :func:`cost_of`; worst: (B,) largest squared distance of a keypoint;
+            stretched: (B,) of the posterior; weight: (B, 17) confidence, 0 not seen.
+    """
+    return (((cost > _AGAIN_COST * weight.sum(1)) | (worst > _AGAIN_SQUARE)
+             | (stretched > _AGAIN_STRETCH)) & ((weight > 0).sum(1) >= _ENOUGH))
+
+
+def cost_of(found, weight):
     """Robust cost (B,) of the keypoints: -2 log likelihood but for a constant."""
-    return (weight * _TAIL * np.log1p(found.square / _TAIL)).sum(1)
+    return (weight * TAIL * np.log1p(found.square / TAIL)).sum(1)
 
 
 def _best(cost, few, most):

@@ -24,7 +24,7 @@ SCALED = 6
 #: What names of tensors in a file begin with.
 PREFIX = 'calibration.'
 #: Logarithms of factors on a variance are kept within this.
-_MOST = 3.0
+MOST = 3.0
 _INDEX = np.arange(NUM_JOINTS)
 
 
@@ -39,7 +39,7 @@ def _hops():
     return out
 
 
-_HOPS = _hops()
+HOPS = _hops()
 
 
 def blocks(covariance):
@@ -67,7 +67,7 @@ def describe(found, own, weight, rise, known, scaled):
     along = ((own @ rays[..., None])[..., 0] * rays).sum(-1)
     across = (own[..., 0, 0] + own[..., 1, 1] + own[..., 2, 2] - along) / 2
     place = found.mean - found.mean[:, :1]
-    nearest = np.where(seen[:, None], _HOPS, 4.0).min(-1)
+    nearest = np.where(seen[:, None], HOPS, 4.0).min(-1)
     joint = np.stack((seen, weight, np.log(np.maximum(along, 1e-10)),
                       np.log(np.maximum(across, 1e-10)), nearest, np.log1p(found.square),
                       found.weight, np.log1p(found.odd), place[..., 2], far - far[:, :1],
@@ -167,8 +167,8 @@ class Calibration:
                     f'the calibration of the learned density is damaged: {name} is of shape '
                     f'{np.shape(value)} or not finite; {shape} was expected')
         self.tensors = {k: np.asarray(tensors[k], dtype=np.float64) for k in shapes}
-        self.total = np.exp(np.clip(self.tensors['total'], -_MOST, _MOST))[..., KIND]
-        self.stature = float(np.exp(np.clip(self.tensors['stature'][0], -_MOST, _MOST)))
+        self.total = np.exp(np.clip(self.tensors['total'], -MOST, MOST))[..., KIND]
+        self.stature = float(np.exp(np.clip(self.tensors['stature'][0], -MOST, MOST)))
 
     @classmethod
     def of(cls, layers):
@@ -189,7 +189,7 @@ class Calibration:
         inner = (np.clip(person, *t['person_range']) @ t['person'])[:, None]
         inner = inner + np.clip(joint, *t['joint_range']) @ t['joint']
         inner = np.tanh(inner + t['kind'][KIND])
-        own = np.exp(np.clip(inner @ t['out'] + t['bias'], -_MOST, _MOST))
+        own = np.exp(np.clip(inner @ t['out'] + t['bias'], -MOST, MOST))
         scaled, seen = person[:, SCALED] > 0.5, joint[..., 0] > 0.5
         pair = self.total[scaled.astype(int)]
         return (own, np.where(scaled, 1.0, self.stature),

@@ -17,7 +17,7 @@ INPUTS = NUM_JOINTS * 3 + 5
 _OUT = NUM_JOINTS * 3
 #: Inputs are at most so large: angles six times the pose's spread; the numbers of the view so that
 #: noise is at most three times as wide as the person.
-_MOST = np.repeat([6.0, 5.0], [_OUT, INPUTS - _OUT])
+MOST = np.repeat([6.0, 5.0], [_OUT, INPUTS - _OUT])
 #: Coordinates of the mirrored pose in the view's frame, and the sign that left then has.
 _MIRROR = (3 * np.array(MIRROR)[:, None] + np.arange(3)).ravel()
 _FLIP = np.tile([1.0, -1.0, 1.0], NUM_JOINTS)
@@ -134,7 +134,7 @@ def features(rays, confidence, sigma, known):
     view[:, 3] = known
     view[:, 4] = np.log(noise + 1e-3) + 4
     # beyond what was seen in training the network says anything
-    return np.minimum(np.maximum(inputs, -_MOST), _MOST).astype(np.float32), frame
+    return np.minimum(np.maximum(inputs, -MOST), MOST).astype(np.float32), frame
 
 
 class RayDensity:

@@ -42,6 +42,11 @@ class Sight:
         return Sight(*(getattr(self, f.name) if f.name in ('camera', 'depth')
                        else getattr(self, f.name)[index] for f in fields(self)))
 
+    def put(self, index, other):
+        """Take people's rays, confidence and covariances from another, in place."""
+        for name in ('rays', 'weight', 'covariance'):
+            getattr(self, name)[index] = getattr(other, name)
+
     def angular(self):
         """Noise of the rays, (N, 17) radians."""
         c = self.covariance

@@ -7,12 +7,12 @@ import numpy as np
 from ..prior.model import LENGTHS
 from ..skeleton import NUM_JOINTS
 
-_PAIRS = np.array(LENGTHS).T
+PAIRS = np.array(LENGTHS).T
 _BONES = np.arange(len(LENGTHS))
 #: The bones that end in each joint, the last again where there are fewer; none: one of no length.
-_ENDS = [[i for i, pair in enumerate(LENGTHS) if j in pair] or [len(LENGTHS)]
+ENDS = [[i for i, pair in enumerate(LENGTHS) if j in pair] or [len(LENGTHS)]
          for j in range(NUM_JOINTS)]
-_ENDS = np.array([(e + 9 * e[-1:])[:max(map(len, _ENDS))] for e in _ENDS])
+ENDS = np.array([(e + 9 * e[-1:])[:max(map(len, ENDS))] for e in ENDS])
 
 
 class Lengths:
@@ -31,7 +31,7 @@ class Lengths:
 
     def _off(self, joints):
         """By how much bones are too short (B, 12), and unit vectors along them (B, 12, 3)."""
-        bone = joints[:, _PAIRS[0]] - joints[:, _PAIRS[1]]
+        bone = joints[:, PAIRS[0]] - joints[:, PAIRS[1]]
         length = np.sqrt((bone ** 2).sum(-1))
         return self.mean - length, bone / np.maximum(length, 1e-9)[..., None]
 
@@ -47,7 +47,7 @@ class Lengths:
         b, n = len(posterior.mean), len(self.mean)
         off, along = self._off(posterior.mean)
         jac = np.zeros((b, n, NUM_JOINTS, 3))
-        jac[:, _BONES, _PAIRS[0]], jac[:, _BONES, _PAIRS[1]] = along, -along
+        jac[:, _BONES, PAIRS[0]], jac[:, _BONES, PAIRS[1]] = along, -along
         jac = jac.reshape(b, n, -1)
         cross = jac @ posterior.covariance
         own = cross @ jac.swapaxes(1, 2)
@@ -60,4 +60,4 @@ class Lengths:
             posterior, mean=posterior.mean + (back @ push).reshape(b, NUM_JOINTS, 3),
             covariance=posterior.covariance - back @ (gain @ cross),
             stretched=self._square(off), strange=self._square(off - (own @ push)[..., 0]),
-            odd=single[:, _ENDS].max(-1))
+            odd=single[:, ENDS].max(-1))

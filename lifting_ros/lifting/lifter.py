@@ -12,6 +12,7 @@ from .believe import Believer
 from .calibration import Calibration
 from .density import RayDensity
 from .depth import DepthImage
+from .device import OnDevice, quick
 from .inputs import Sight, covariance_rows, keypoint_covariances
 from .inputs import rows as check_rows
 from .search import Searcher
@@ -84,6 +85,27 @@ class Lifter:
     def closed_form(self):
         """The closed form that is searched without a density."""
         return self._search.closed_form
+
+    @property
+    def device(self):
+        """Where the first look is taken: 'cpu', by numpy, or a torch device's name."""
+        look = getattr(self._way, 'look', None)
+        return 'cpu' if look is None else str(look.device)
+
+    def look_on(self, make, device):
+        """Take the first look in torch from now on (:mod:`lifting_ros.lifting.device`): of
+        :func:`lifting_ros.network.look.lift_on`, which is what users call.
+
+        Args:
+            make: :class:`lifting_ros.network.look.Look`; device: a torch device or its name.
+
+        Returns:
+            whether it is; where not, a warning has said why, and numpy goes on.
+        """
+        if self.density is None:
+            return False
+        self._way = quick(getattr(self._way, 'believer', self._way), make, device)
+        return isinstance(self._way, OnDevice)
 
     @classmethod
     def from_pretrained(cls, prior=None, density=None):

@@ -23,23 +23,25 @@ from .density import own_errors
 
 _SIZE = NUM_JOINTS * 3
 #: How unknown the place is about a first guess, statures.
-_PLACE = 1.0
-_NEAREST = 0.1
+PLACE = 1.0
+NEAREST = 0.1
 #: Degrees of freedom of the keypoints' errors: gross ones lose weight.
-_FREEDOM = 6.0
+FREEDOM = 6.0
 #: A keypoint is never quite without weight.
-_LEAST = 0.02
+LEAST = 0.02
+#: Solutions, each with the noise and the weights of the one before.
+ROUNDS = 2
 #: Weight of one that is dropped. It enters the evidence: -2 log of how seldom keypoints are wrong.
 _NOTHING = 1e-3
 #: Pelvis and spine are the middles of others: what these have for themselves is shared with them.
 _MIDDLES = ((PELVIS, HIPS), (SPINE, (PELVIS, NECK)))
-_SHARED = [*HIPS, NECK]
+SHARED = [*HIPS, NECK]
 #: Which joints' own errors go together, being made of the same, and what part of whose they are.
-_MADE = np.eye(NUM_JOINTS)
+MADE = np.eye(NUM_JOINTS)
 for _joint, _pair in _MIDDLES:
-    _MADE[_joint] = _MADE[list(_pair)].mean(0)
-_FIRST, _SECOND = np.nonzero(_MADE @ _MADE.T)
-_SHARES = _MADE[_FIRST] * _MADE[_SECOND]
+    MADE[_joint] = MADE[list(_pair)].mean(0)
+_FIRST, _SECOND = np.nonzero(MADE @ MADE.T)
+_SHARES = MADE[_FIRST] * MADE[_SECOND]
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +118,7 @@ def _factors(belief, shared):
     b, _, _, rank = belief.low.shape
     out = np.empty((b, NUM_JOINTS, 3, rank + 3 + 3 * len(shared)))
     out[..., :rank] = belief.low
-    out[..., rank:rank + 3] = _PLACE * np.eye(3)
+    out[..., rank:rank + 3] = PLACE * np.eye(3)
     out[..., rank + 3:] = 0
     for k, joint in enumerate(shared, 1):
         first = rank + 3 * k
@@ -178,7 +180,7 @@ class Solution:
                          np.zeros(b), np.zeros(b), np.zeros((b, NUM_JOINTS)))
 
 
-def condition(belief, view, dropped=None, rounds=2, screen=False):
+def condition(belief, view, dropped=None, rounds=ROUNDS, screen=False):
     """What is seen, put into a density.
 
     Args:
@@ -195,7 +197,7 @@ def condition(belief, view, dropped=None, rounds=2, screen=False):
     b = len(view.weight)
     seen = view.weight > 0
     used = np.flatnonzero(seen.any(0))
-    shared = _SHARED if {PELVIS, SPINE} & set(used.tolist()) else []
+    shared = SHARED if {PELVIS, SPINE} & set(used.tolist()) else []
     factors = _factors(belief, shared)
     variance = belief.variance.copy()
     variance[:, [PELVIS, SPINE, *shared]] = 0
@@ -225,7 +227,7 @@ def condition(belief, view, dropped=None, rounds=2, screen=False):
     precision, weighed = np.empty((b, j, 2, 2)), np.empty_like(across)
     pushed = weighed.reshape(b, 2 * j, -1)
     eye = np.eye(flat.shape[-1])
-    depth = np.maximum(far, _NEAREST)
+    depth = np.maximum(far, NEAREST)
     inner = square = None
     for step in range(rounds):
         grown = noise * (depth * depth / (known * weight))
@@ -251,8 +253,8 @@ def condition(belief, view, dropped=None, rounds=2, screen=False):
                            grown * (1 - weight))
         if step == rounds - 1:
             break
-        weight = np.minimum(np.maximum((_FREEDOM + 2) / (_FREEDOM + square), _LEAST), most)
-        depth = np.maximum(far + (along @ x)[..., 0] + (slant * solved).sum(-1), _NEAREST)
+        weight = np.minimum(np.maximum((FREEDOM + 2) / (FREEDOM + square), LEAST), most)
+        depth = np.maximum(far + (along @ x)[..., 0] + (slant * solved).sum(-1), NEAREST)
     fit = ((off * solved).sum((1, 2)) + np.where(seen, np.log(det), 0).sum(1)
            + np.linalg.slogdet(matrix)[1])
     evidence = -0.5 * fit + 2 * (sure * np.log(depth)).sum(1)

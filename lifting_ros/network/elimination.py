@@ -6,9 +6,13 @@ and in ONNX.
 
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+
+from .constants import constant, frozen
 
 _for_onnxruntime = ContextVar('for_onnxruntime', default=False)
 
@@ -76,6 +80,28 @@ def inverse(square):
         # the pivot's own row: both - (pivot - 1) * row is the row over its pivot
         both = both - (both[..., :, i:i + 1] - eye[:, i:i + 1]) * row
     return both[..., n:]
+
+
+def bordered_inverse(square):
+    """Inverse of positive definite matrices (B, n, n), in two operations a pivot.
+
+    What is left of [[A, 1], [-1, 0]] when A is eliminated is the inverse of A. Pivots are not
+    kept from zero, as :func:`inverse` does.
+    """
+    n = square.shape[-1]
+    border = constant(_border(n), square)
+    square = F.pad(square, (0, n, 0, n)) + border
+    for _ in range(n):
+        row = square[:, :1, 1:] / square[:, :1, :1]
+        square = torch.addcmul(square[:, 1:, 1:], square[:, 1:, :1], row, value=-1)
+    return square
+
+
+@lru_cache
+def _border(n):
+    border = np.zeros((2 * n, 2 * n))
+    border[:n, n:], border[n:, :n] = np.eye(n), -np.eye(n)
+    return frozen(border)
 
 
 def diagonal(values):

@@ -7,6 +7,7 @@ Python it would wait for the host most of the time.
 import logging
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from .fallback import is_out_of_memory
@@ -100,9 +101,9 @@ class HostCopy:
 
 
 class Upload:
-    """The way of an image to the device: copied into pinned memory, fetched from there.
+    """The way of an array to the device: copied into pinned memory, fetched from there.
 
-    The device's copy is written again by the next image of the same shape.
+    The device's copy is written again by the next array of the same shape.
     """
 
     _SHAPES = 8
@@ -111,16 +112,18 @@ class Upload:
         self.device, self._held = device, {}
 
     def __call__(self, image):
-        """An array (H, W, 3) uint8, of any strides, as a tensor on the device."""
+        """An array, of any strides, such as an image, as a tensor on the device."""
         if self.device.type != 'cuda':
             return torch.from_numpy(image.copy()).to(self.device)
-        held = self._held.get(image.shape)
+        key = image.shape, image.dtype
+        held = self._held.get(key)
         if held is None:
             if len(self._held) >= self._SHAPES:
                 self._held.pop(next(iter(self._held)))
-            held = (torch.empty(image.shape, dtype=torch.uint8, pin_memory=True),
-                    torch.empty(image.shape, dtype=torch.uint8, device=self.device))
-            self._held[image.shape] = held
+            kind = torch.from_numpy(np.empty(0, image.dtype)).dtype
+            held = (torch.empty(image.shape, dtype=kind, pin_memory=True),
+                    torch.empty(image.shape, dtype=kind, device=self.device))
+            self._held[key] = held
         pinned, there = held
         # who reads a result has waited for it: the last image has arrived
         pinned.numpy()[:] = image
