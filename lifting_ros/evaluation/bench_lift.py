@@ -61,25 +61,16 @@ def plain_search(prior, rays, confidence, angle_sigma, distance, angles):
     return best
 
 
-def _time(call, repeats):
-    """The least CPU time of a call, s: on one thread what it takes on a core of its own."""
+def _time(call, repeats, clock=time.process_time):
+    """The least time of a call, s: of the CPU, which on one thread is what it takes on a core of
+    its own, or of another clock.
+    """
     call()
     spent = []
     for _ in range(repeats):
-        begin = time.process_time()
+        begin = clock()
         call()
-        spent.append(time.process_time() - begin)
-    return min(spent)
-
-
-def _wall(call, repeats):
-    """The least wall time of a call, s: what somebody waits for whose work is done elsewhere."""
-    call()
-    spent = []
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        call()
-        spent.append(time.perf_counter() - begin)
+        spent.append(clock() - begin)
     return min(spent)
 
 
@@ -99,9 +90,11 @@ def on_device(device, repeats, batches):
     if not lift_on(there, device):
         raise RuntimeError(f'people are not lifted on {device}: the warning above says why')
     s = captured(max(batches))
-    return {name: {str(n): 1e3 * _wall(partial(
-        lifter.lift, s.keypoints[:n], s.confidence[:n], s.camera, s.up[:n]), repeats)
-        for n in batches} for name, lifter in (('numpy', plain), (f'torch, {device}', there))}
+    def batch(lifter, n):
+        return 1e3 * _time(partial(lifter.lift, s.keypoints[:n], s.confidence[:n], s.camera,
+                                   s.up[:n]), repeats, time.perf_counter)
+    return {name: {str(n): batch(lifter, n) for n in batches}
+            for name, lifter in (('numpy', plain), (f'torch, {device}', there))}
 
 
 def measure(args=None, repeats=60, batches=(1, 16, 64)):
