@@ -2,6 +2,16 @@
 
 import numpy as np
 
+#: Where the six different numbers of a symmetric matrix (xx xy xz yy yz zz) are in its nine, and
+#: which of the six are in the nine.
+SIX, NINE = np.array([0, 1, 2, 4, 5, 8]), np.array([0, 1, 2, 1, 3, 4, 2, 4, 5])
+#: Cofactors: products of rows, less products of rows.
+_PLUS = np.array([3, 2, 1, 0, 1, 0]), np.array([5, 4, 4, 5, 2, 3])
+_MINUS = np.array([4, 1, 2, 2, 0, 1]), np.array([4, 5, 3, 2, 4, 1])
+#: (6, 9): rows of six numbers times this are the nine: of many, faster than taking them.
+FROM_SIX = np.zeros((6, 9))
+FROM_SIX[NINE, np.arange(9)] = 1.0
+
 
 def inverse(a):
     """Inverses (..., 3, 3) of symmetric (..., 3, 3): see :func:`inverted`."""
@@ -9,7 +19,7 @@ def inverse(a):
 
 
 def inverted(a):
-    """Inverses and determinants of symmetric 3 x 3 matrices, by cofactors.
+    """Inverses and determinants of symmetric 3 x 3 matrices.
 
     Ten times as fast as numpy's for so small ones.
 
@@ -19,16 +29,14 @@ def inverted(a):
     Returns:
         (..., 3, 3) and (...).
     """
-    xx, xy, xz = a[..., 0, 0], a[..., 0, 1], a[..., 0, 2]
-    yy, yz, zz = a[..., 1, 1], a[..., 1, 2], a[..., 2, 2]
-    c0, c1, c2 = yy * zz - yz * yz, xz * yz - xy * zz, xy * yz - xz * yy
-    determinant = xx * c0 + xy * c1 + xz * c2
-    out = np.empty(np.shape(a))
-    out[..., 0, 0] = c0
-    out[..., 0, 1] = out[..., 1, 0] = c1
-    out[..., 0, 2] = out[..., 2, 0] = c2
-    out[..., 1, 1] = xx * zz - xz * xz
-    out[..., 1, 2] = out[..., 2, 1] = xy * xz - xx * yz
-    out[..., 2, 2] = xx * yy - xy * xy
-    out /= determinant[..., None, None]
+    six, determinant = inverted_six(a.reshape(-1, 9).T.take(SIX, 0))
+    return (six.T @ FROM_SIX).reshape(a.shape), determinant.reshape(a.shape[:-2])
+
+
+def inverted_six(six):
+    """The same of matrices by their six numbers: (6, ...) -> (6, ...) and (...), by cofactors."""
+    out = (six.take(_PLUS[0], 0) * six.take(_PLUS[1], 0)
+           - six.take(_MINUS[0], 0) * six.take(_MINUS[1], 0))
+    determinant = (six[:3] * out[:3]).sum(0)
+    out /= determinant
     return out, determinant

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..matrices import inverted_six
 from ..skeleton import NUM_JOINTS, PELVIS
 from . import motion, small
 from .noise import Noise
@@ -152,7 +153,7 @@ class FilterBank:
         white, self._b[:, rows] = self._noise.parts(rows, z, s)
         self._w[:, rows] = white
         x, six, pv = self._x[:, :, rows], self._pp[:, :, rows], self._pv[:, :, rows]
-        inverse, determinant = small.inverted(six + white[:, None])
+        inverse, determinant = inverted_six(six + white[:, None])
         inverse, pp = full(inverse), full(six)
         off = z[:, None] - x
         white_off = np.einsum('ij...,j...->i...', inverse, off)

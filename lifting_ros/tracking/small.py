@@ -7,19 +7,16 @@ the coordinates last every call is a loop of three for each joint.
 
 import numpy as np
 
+from ..matrices import FROM_SIX, NINE
+
 _ROW, _COLUMN = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 1, 2, 1, 2, 2])
-_FULL = np.array([0, 1, 2, 1, 3, 4, 2, 4, 5])
 #: Of nine rows those of the six, and those of their mirror images.
 _ABOVE, _BELOW = 3 * _ROW + _COLUMN, 3 * _COLUMN + _ROW
-#: Cofactors: products of rows, less products of rows.
-_PLUS = np.array([3, 2, 1, 0, 1, 0]), np.array([5, 4, 4, 5, 2, 3])
-_MINUS = np.array([4, 1, 2, 2, 0, 1]), np.array([4, 5, 3, 2, 4, 1])
-#: Six rows of nine, the mean of mirror images; and nine of six.
-_PACK, _UNPACK = np.zeros((6, 9)), np.zeros((6, 9))
+#: Six rows of nine, the mean of mirror images.
+_PACK = np.zeros((6, 9))
 for _i in range(6):
     _PACK[_i, _ABOVE[_i]] += 0.5
     _PACK[_i, _BELOW[_i]] += 0.5
-_UNPACK[_FULL, np.arange(9)] = 1.0
 #: How often each of the six is in the sum over all nine.
 _OFTEN = np.array([1.0, 2, 2, 1, 2, 1])[:, None, None]
 #: The identity, to be added to six rows of (T, J).
@@ -43,12 +40,12 @@ def pack(matrices):
 
 def unpack(six):
     """(6, T, J) -> (T, J, 3, 3)."""
-    return (six.reshape(6, -1).T @ _UNPACK).reshape(*six.shape[1:], 3, 3)
+    return (six.reshape(6, -1).T @ FROM_SIX).reshape(*six.shape[1:], 3, 3)
 
 
 def full(six):
     """(6, ...) -> (3, 3, ...)."""
-    return six.take(_FULL, 0).reshape(3, 3, *six.shape[1:])
+    return six.take(NINE, 0).reshape(3, 3, *six.shape[1:])
 
 
 def mirrored(nine):
@@ -72,18 +69,9 @@ def within(six, other):
     return (_OFTEN * six * other).sum(0)
 
 
-def inverted(six):
-    """Inverses (6, ...) and determinants (...) of (6, ...) regular ones, by cofactors."""
-    out = (six.take(_PLUS[0], 0) * six.take(_PLUS[1], 0)
-           - six.take(_MINUS[0], 0) * six.take(_MINUS[1], 0))
-    determinant = (six[:3] * out[:3]).sum(0)
-    out /= determinant
-    return out, determinant
-
-
 def turning(rotation):
     """(6, 6) that takes the six rows of S to those of R S R^T."""
-    return _PACK @ np.kron(rotation, rotation) @ _UNPACK.T
+    return _PACK @ np.kron(rotation, rotation) @ FROM_SIX.T
 
 
 def split(rays, cov, share):
