@@ -32,6 +32,12 @@ def known_velocity(velocity, covariance):
             np.where(known[..., None, None], covariance, UNKNOWN_SPEED ** 2 * np.eye(3)))
 
 
+def _rounder(covariance, variance):
+    """Covariances (N, 17, 3, 3), changed in place, with a variance (N, 17) more on each axis."""
+    covariance.reshape(*covariance.shape[:-2], 9)[..., ::4] += variance[..., None]
+    return covariance
+
+
 def carried(joints, covariance, velocity, velocity_covariance, seconds):
     """People moved in time.
 
@@ -61,8 +67,7 @@ def carried(joints, covariance, velocity, velocity_covariance, seconds):
     moved = joints + (sign * own)[..., None] * velocity + (sign * rest)[..., None] * root
     both = own[..., None, None] * spread + rest[..., None, None] * root_spread
     place = motion.pelvis_variance(t, q, tau) + motion.limb_variance(t, limbs, time)
-    covariance = (covariance + (whole[..., None, None] * both)
-                  + np.maximum(place, 0)[..., None, None] * np.eye(3))
+    covariance = _rounder(covariance + whole[..., None, None] * both, np.maximum(place, 0))
     slow = np.exp(-t / tau)
     share = np.exp(-(t / time) ** 2) * np.maximum(1 - 2 * (t / time) ** 2, 0)
     share[:, PELVIS] = slow[:, 0]
@@ -70,7 +75,7 @@ def carried(joints, covariance, velocity, velocity_covariance, seconds):
     speed = share[..., None] * velocity + (slow - share)[..., None] * root
     new = q * tau / 2 * (1 - slow ** 2) + np.minimum(
         3 * limbs ** 2 / time ** 3 * t, 2 * limbs ** 2 / time ** 2)
-    return moved, covariance, speed, spread + new[..., None, None] * np.eye(3)
+    return moved, covariance, speed, _rounder(np.array(spread), new)
 
 
 def moved_on(people, seconds):
