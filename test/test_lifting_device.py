@@ -1,6 +1,7 @@
 """The lifter's first look in torch: equal to numpy's, and fit for a GPU as far as CPUs tell."""
 
 import logging
+import os
 
 import numpy as np
 import pytest
@@ -311,10 +312,13 @@ def test_inverses(n):
     assert (bordered_inverse(a) - want).abs().max() < 1e-3 * want.abs().max()
 
 
-@pytest.mark.skipif(look_fused.triton is None, reason='needs triton')
+@pytest.mark.skipif(
+    look_fused.triton is None or not (os.environ.get('TRITON_INTERPRET') == '1'
+                                      or torch.cuda.is_available()),
+    reason='needs triton, and CUDA or TRITON_INTERPRET=1')
 @pytest.mark.parametrize('n', [3, 12, 24])
 def test_fused_inverses(n):
-    """On a GPU, or by ``TRITON_INTERPRET=1``."""
+    """On a GPU or in Triton's interpreter, see ``test_fused.py``."""
     a = systems(n, 'cuda' if torch.cuda.is_available() else 'cpu')
     want = torch.linalg.inv(a.double())
     assert (look_fused.inverse(a) - want).abs().max() < 1e-3 * want.abs().max()

@@ -32,7 +32,8 @@ def packed(sight, prior_stature):
     """What the twin is told of N people.
 
     Args:
-        sight: :class:`~lifting_ros.lifting.inputs.Sight`.
+        sight: :class:`~lifting_ros.lifting.inputs.Sight`, whose middle is that of the rays seen:
+            the twin takes it for the density's mean ray.
         prior_stature: (2,) mean and sigma of log stature.
 
     Returns:
