@@ -257,6 +257,20 @@ def test_first_layers_stay_and_the_average_follows():
     assert not torch.equal(mean, before[name])
 
 
+@pytest.mark.parametrize('fuse', ['between', 'sum', 'product'])
+def test_every_form_of_fusion_learns(fuse):
+    torch.manual_seed(0)
+    model = BeliefNet(Config(stages=2, channels=8, layers=1, lift_modes=2, lift_dims=3,
+                             lift_headings=4, fuse=fuse))
+    before = {n: p.clone() for n, p in model.named_parameters()}
+    trainer = Trainer(model, Plan(steps=8, batch=4, size=64, warm=1, whole=0), _mixture())
+    for _ in range(2):
+        trainer.step()
+    now = dict(model.named_parameters())
+    for name in ('product',) if fuse == 'product' else ('fusion',):
+        assert not torch.equal(now[name], before[name]), name
+
+
 def test_rate_rises_then_falls():
     trainer = _trainer(warm=4, steps=40)
     rates = [trainer.rate(s) for s in range(41)]

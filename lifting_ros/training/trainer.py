@@ -18,7 +18,7 @@ from .losses import batch_loss
 #: shares of the size of each tensor: its features run from ones to thousands, and a step that one
 #: layer does not notice destroys another.
 _RATES = {'trunk.': 7e-4, 'head.': 1.4e-3, 'context.': 2e-3, 'stages.': 2e-3,
-          'fusion': 1e-2, 'gain': 1e-2, 'bias': 1e-2}
+          'fusion': 1e-2, 'product': 1e-2, 'gain': 1e-2, 'bias': 1e-2}
 _RELATIVE = ('trunk.', 'head.')
 #: Of a member that starts from nothing.
 _RATES_CPM = 3e-4
