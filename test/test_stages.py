@@ -215,3 +215,8 @@ def test_a_product_exports():
     theirs = runners(net, 1)[0](x.numpy())
     assert np.abs(own[0].numpy() - theirs[0]).max() < 0.5
     assert np.abs(own[1].numpy() - theirs[1]).max() < 1e-3
+
+
+def test_files_of_one_name_are_kept_apart():
+    assert stages.names_of(['a/one.safetensors', 'b/two.safetensors']) == ['one', 'two']
+    assert stages.names_of(['a/net.st', 'b/net.st']) == ['a/net.st', 'b/net.st']

@@ -217,6 +217,12 @@ def picture(model, people, path, joint='left_wrist', count=4):
         raise ValueError(f'{path} cannot be written')
 
 
+def names_of(paths):
+    """A name for each file: its stem, or, where two files would share it, its whole path."""
+    stems = [Path(path).stem for path in paths]
+    return stems if len(set(stems)) == len(set(map(str, paths))) else [str(p) for p in paths]
+
+
 def run(args):
     """Print the table; write the figures and the picture where asked."""
     from tqdm import tqdm
@@ -229,9 +235,10 @@ def run(args):
     if made:
         sets['rendered'] = made
     results, each = {}, {}
-    stem = lambda path: Path(path).stem if path else 'shipped'  # noqa: E731
-    pairs = [(stem(a), stem(b)) for a, b in zip(args.weights, args.against)]
-    todo = [(stem(path), path, False) for path in [*args.weights, *args.against] or [None]]
+    paths = [*args.weights, *args.against]
+    names = dict(zip(paths, names_of(paths)))
+    pairs = [(names[a], names[b]) for a, b in zip(args.weights, args.against)]
+    todo = [(names.get(path, 'shipped'), path, False) for path in paths or [None]]
     if args.product:
         pairs += [(f'{name}, product', name) for name, *_ in todo]
         todo += [(f'{name}, product', path, True) for name, path, _ in todo]
