@@ -204,8 +204,8 @@ def test_a_product_read_from_the_last_map_only():
 
 
 def test_a_product_exports():
-    pytest.importorskip('onnx')
-    pytest.importorskip('onnxruntime')
+    pytest.importorskip('onnx', reason='pip install onnx onnxruntime')
+    pytest.importorskip('onnxruntime', reason='pip install onnx onnxruntime')
     from lifting_ros.network.estimator import CropGraph
     from lifting_ros.network.export import runners
     net = _net('product').eval()
