@@ -129,6 +129,21 @@ def test_batches_are_filled_up_and_cut_off(model):
     np.testing.assert_allclose(ours[0][3:6], ours[0][18:], atol=1e-2)
 
 
+def test_a_batch_that_is_slower_than_a_larger_one_is_run_as_that(model, monkeypatch):
+    network = half.HalfNetwork(model, graphs=False, dtype=torch.float32)
+    sizes, spent = [], {1: 1.0, 2: 9.0, 4: 3.1, 8: 3.0, 16: 5.0}
+    network._crops = lambda x: sizes.append(len(x)) or x.new_zeros(len(x), 17, 7)
+    monkeypatch.setattr(network, '_spent', lambda pixels: spent[len(pixels)])
+    network.warm_up(32, 'cpu')
+    for n in (1, 2, 3, 5, 9):
+        assert network.crops(torch.zeros(n, 3, 32, 32))[0].shape == (n, 17, 2)
+    assert sizes == [1, 8, 4, 8, 16]        # 4 is as good as 8: it stays
+    spent[2] = 1.5
+    network.warm_up(32, 'cpu')
+    network.crops(torch.zeros(2, 3, 32, 32))
+    assert sizes[-1] == 2
+
+
 def test_recording_that_fails_is_said_and_done_without(caplog):
     graphs = Graphs(lambda x: x + 1)    # there is no CUDA, or it cannot record a CPU's tensor
     x = torch.zeros(3)

@@ -7,6 +7,7 @@ network on photographs is 2,200, a thirtieth of what half precision holds.
 
 import copy
 import logging
+import time
 
 import cv2
 import numpy as np
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 #: People of a batch, for each of which there is a graph; others are filled up to the next.
 BATCHES = (1, 2, 4, 8, 16)
 _PEAKS = 64         # peaks of the centre map that are looked at
+_TIMED = 3          # runs of a batch that are timed, and the share of its time that a larger one
+_QUICKER = 0.8      # has to take to be run in its place
 
 
 class HalfConv(nn.Conv2d):
@@ -117,6 +120,7 @@ class HalfNetwork:
         self._crops = Graphs(_Crops(self.model, dtype), graphs)
         self._whole = Graphs(_Whole(self.model, dtype), graphs)
         self._to_host = HostCopy()
+        self._run_as = {n: n for n in BATCHES}
 
     def crops(self, pixels):
         """Keypoints of crops BGR 0..255 (N, 3, S, S), on the device.
@@ -127,7 +131,7 @@ class HalfNetwork:
         parts = []
         for some in pixels.split(BATCHES[-1]):
             n = len(some)
-            full = next(b for b in BATCHES if b >= n)
+            full = self._run_as[next(b for b in BATCHES if b >= n)]
             if full > n:
                 some = F.pad(some, (0,) * 7 + (full - n,))
             parts.append(self._to_host(self._crops(some))[:n])
@@ -139,9 +143,27 @@ class HalfNetwork:
         return split(self._to_host(self._whole(pixels)), threshold, count)
 
     def warm_up(self, size, device):
-        """Record what may come, with crops of ``size`` px: better before the first image."""
+        """Record what may come, with crops of ``size`` px: better before the first image.
+
+        Libraries choose a kernel for each batch, now and then a bad one: on an H100 two crops of
+        ``cpm`` took three times as long as eight. Such a batch is filled up to the quicker one.
+        """
+        self._run_as = {n: n for n in BATCHES}
+        spent = {n: self._spent(torch.zeros(n, 3, size, size, device=device)) for n in BATCHES}
         for n in BATCHES:
-            self.crops(torch.zeros(n, 3, size, size, device=device))
+            quickest = min((b for b in BATCHES if b >= n), key=spent.get)
+            if spent[quickest] < _QUICKER * spent[n]:
+                self._run_as[n] = quickest
+
+    def _spent(self, pixels):
+        """Least time of crops, s, once what they need is recorded."""
+        self.crops(pixels)
+        times = []
+        for _ in range(_TIMED):
+            began = time.perf_counter()
+            self.crops(pixels)      # which waits for the result
+            times.append(time.perf_counter() - began)
+        return min(times)
 
 
 def mannequin(size):
