@@ -28,7 +28,8 @@ _TAUGHT = 0.5    # trust in a teacher's joint beside a label
 
 def _unlabelled(data):
     with zipfile.ZipFile(Path(data) / 'people_unlabelled.zip') as file:
-        return [(n, photos._decode(file.read(n))) for n in file.namelist() if n[-1] != '/']
+        names = [n for n in file.namelist() if n[-1] != '/']
+        return list(zip(names, photos.decoded([file.read(n) for n in names])))
 
 
 def gather(data, movenet, cache, rendered_folder=None, limit=None, own=None):

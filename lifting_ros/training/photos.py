@@ -7,6 +7,7 @@ evaluation agree without a list.
 import hashlib
 import json
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +67,16 @@ def _decode(data):
     return image
 
 
+def decoded(pictures):
+    """Files of pictures, bytes, as (H, W, 3) uint8 BGR, by as many threads as there are cores.
+
+    Raises:
+        ValueError: one of them cannot be read.
+    """
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(_decode, pictures))
+
+
 def lspet(data, kept_out, limit=None):
     """People of Leeds Sports Pose Extended.
 
@@ -87,19 +98,19 @@ def lspet(data, kept_out, limit=None):
     visible[:, [INDEX['pelvis'], INDEX['spine']]] = np.minimum(
         visible[:, [INDEX['pelvis'], INDEX['spine']]], 1)
     zips = [zipfile.ZipFile(data / f'lspet_train_{i}.zip') for i in range(3)]
-    people = []
+    taken = []
     for i, name in enumerate(names):
         if held_out('lspet', str(name)) != kept_out:
             continue
         poor = max(agree[i], mirrored[i]) < _POOR and check['confidence'][i] > 0.4
-        if not kept_out and poor:
-            continue
-        people.append(Labelled('lspet', str(name), _decode(zips[shard[i]].read(str(name))),
-                               joints[i], visible[i], boxes[i].astype(np.float64),
-                               bool(mirrored[i] - agree[i] > _SWAP)))
-        if limit and len(people) >= limit:
+        if kept_out or not poor:
+            taken.append(i)
+        if limit and len(taken) >= limit:
             break
-    return people
+    images = decoded([zips[shard[i]].read(str(names[i])) for i in taken])
+    return [Labelled('lspet', str(names[i]), image, joints[i], visible[i],
+                     boxes[i].astype(np.float64), bool(mirrored[i] - agree[i] > _SWAP))
+            for i, image in zip(taken, images)]
 
 
 def coco_photos(data, kept_out):
@@ -112,18 +123,18 @@ def coco_photos(data, kept_out):
     eyes = [ORDERS['coco'].index(n) for n in ('left_eye', 'right_eye', 'left_ear', 'right_ear')]
     for part in ('coco_train', 'coco_more'):
         records = json.loads((data / f'{part}.json').read_text())['images']
+        records = [r for r in records if held_out('coco', r['file']) == kept_out]
         with zipfile.ZipFile(data / f'{part}.zip') as file:
-            for record in records:
-                if held_out('coco', record['file']) != kept_out:
-                    continue
-                image, people = _decode(file.read(record['file'])), []
-                for person in record['people']:
-                    raw = np.array(person['keypoints'], np.float64).reshape(17, 3)
-                    joints, visible = convert(raw[:, :2], raw[:, 2], 'coco')
-                    extras = np.where(raw[eyes, 2:] > 0, raw[eyes, :2], np.nan)
-                    people.append(Labelled('coco', record['file'], image, joints, visible,
-                                           np.array(person['box'], np.float64), False, extras))
-                photos.append((record['file'], image, people, record['other_people']))
+            images = decoded([file.read(record['file']) for record in records])
+        for record, image in zip(records, images):
+            people = []
+            for person in record['people']:
+                raw = np.array(person['keypoints'], np.float64).reshape(17, 3)
+                joints, visible = convert(raw[:, :2], raw[:, 2], 'coco')
+                extras = np.where(raw[eyes, 2:] > 0, raw[eyes, :2], np.nan)
+                people.append(Labelled('coco', record['file'], image, joints, visible,
+                                       np.array(person['box'], np.float64), False, extras))
+            photos.append((record['file'], image, people, record['other_people']))
     return photos
 
 
@@ -156,5 +167,5 @@ def photos_without_people(data, kept_out=None):
         kept_out: True for those kept out of training, False for the others, None for all.
     """
     with zipfile.ZipFile(Path(data) / 'background.zip') as file:
-        return [_decode(file.read(n)) for n in file.namelist() if not n.endswith('/')
-                and kept_out in (None, held_out('background', n))]
+        return decoded([file.read(n) for n in file.namelist() if not n.endswith('/')
+                        and kept_out in (None, held_out('background', n))])

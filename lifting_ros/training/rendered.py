@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .photos import Labelled, _decode
+from .photos import Labelled, decoded
 
 
 def rendered(folder, limit=None):
@@ -31,11 +31,12 @@ def rendered(folder, limit=None):
             names, points, seen, boxes = (data[n] for n in ('name', 'keypoints', 'visible', 'box'))
             truth = [data[n] if n in data else [None] * len(names)
                      for n in ('joints', 'K', 'stature')]
-            for name, xy, visible, box, joints, camera, stature in zip(names, points, seen, boxes,
-                                                                       *truth):
+            images = decoded([file.read(str(name)) for name in names])
+            for name, image, xy, visible, box, joints, camera, stature in zip(
+                    names, images, points, seen, boxes, *truth):
                 whole = joints is not None and camera is not None and stature is not None
-                people.append(Labelled('rendered', f'{table.stem}/{name}',
-                                       _decode(file.read(str(name))), xy.astype(np.float64),
+                people.append(Labelled('rendered', f'{table.stem}/{name}', image,
+                                       xy.astype(np.float64),
                                        np.where(visible, 2, 1), box.astype(np.float64),
                                        joints=joints if whole else None,
                                        camera=camera if whole else None,
