@@ -23,6 +23,7 @@ from lifting_ros.training.losses import (
 )
 from lifting_ros.training.mixture import Mixture
 from lifting_ros.training.photos import Labelled, held_out
+from lifting_ros.training.recorded import Gradients
 from lifting_ros.training.trainer import Plan, Trainer
 
 QUIET = Augment(scale=1e-9, shift=0, turn=0, any_turn=0, cut=0, occlude=0, colour=0, blur=0,
@@ -45,12 +46,12 @@ def _mixture(count=3, batch=4, how=QUIET):
     return Mixture({'lspet': people, 'coco': people[:2]}, [], batch, seed=0, how=how)
 
 
-def _trainer(bf16=None, **plan):
+def _trainer(bf16=None, device='cpu', **plan):
     torch.manual_seed(0)
     model = BeliefNet(Config(channels=8, layers=1))
     return Trainer(model, Plan(**{'steps': 40, 'batch': 4, 'size': 64, 'last_size': 96,
                                   'switch': 0.5, 'warm': 2, 'whole': 0, 'rate': 4.0, **plan}),
-                   _mixture(), bf16=bf16)
+                   _mixture(), bf16=bf16, device=device)
 
 
 def test_targets_are_where_the_keypoints_are():
@@ -232,6 +233,60 @@ def test_a_step_asks_the_device_for_nothing():
     assert watched.calls > 1000
     assert watched.forbidden == []
     assert all(value.device.type == 'meta' for value in said.values())
+
+
+def test_gradients_are_of_one_batch_alone_and_without_a_graph_the_same(monkeypatch, caplog):
+    trainer = _trainer()
+    first, second = trainer.batch(0), trainer.batch(1)
+    parameters = trainer.parameters
+
+    def of(gradients, batch):
+        said = gradients(batch)
+        assert not said['loss'].requires_grad
+        return float(said['loss']), [p.grad.clone() for p in parameters if p.grad is not None]
+    plain = Gradients(trainer.losses, parameters)
+    loss, grads = of(plain, first)
+    assert of(plain, second)[0] != loss
+    refused = Gradients(trainer.losses, parameters, record=True)
+
+    def refuse(batch):
+        raise RuntimeError('operation not permitted\nwhen the stream is capturing')
+    monkeypatch.setattr(refused, '_record', refuse)
+    for gradients in (plain, refused):
+        again, same = of(gradients, first)
+        assert again == pytest.approx(loss, rel=1e-6)
+        assert len(same) == len(grads) > 50
+        for a, b in zip(same, grads, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+    assert 'operation not permitted' in caplog.text and 'capturing' not in caplog.text
+    assert len(caplog.records) == 1
+
+    def full(batch):
+        raise torch.cuda.OutOfMemoryError('CUDA out of memory')
+    no_room = Gradients(trainer.losses, parameters, record=True)
+    monkeypatch.setattr(no_room, '_record', full)
+    with pytest.raises(RuntimeError, match='out of memory'):
+        no_room(first)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA: steps are not recorded here')
+def test_a_recorded_step_is_the_step():
+    trainer = _trainer(bf16=False, device='cuda')
+    plain, recorded = (Gradients(trainer.losses, trainer.parameters, record)
+                       for record in (False, True))
+    for step in (0, 1, 0, 30):      # the last with larger crops
+        batch, answers = trainer.batch(step), []
+        for gradients in (plain, recorded):
+            loss = gradients(batch)['loss'].item()
+            answers.append((loss, torch.cat([p.grad.flatten() for p in trainer.parameters
+                                             if p.grad is not None])))
+        (loss, grads), (again, same) = answers
+        assert again == pytest.approx(loss, rel=1e-3)
+        assert (same - grads).norm() < 1e-2 * grads.norm()
+    assert recorded.record      # it has not given up
+    for _ in range(12):
+        said = trainer.step()
+    assert trainer.gradients.record and float(said['loss']) < loss
 
 
 def test_shares_are_taken_by_name():

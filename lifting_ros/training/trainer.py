@@ -9,10 +9,12 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch.optim import swa_utils
 
 from ..network import BeliefNet
 from .loading import Ahead
 from .losses import batch_loss
+from .recorded import Gradients
 
 #: Learning rates by part; the first layers stay as they are. Those of MoveNet's own layers are
 #: shares of the size of each tensor: its features run from ones to thousands, and a step that one
@@ -86,14 +88,22 @@ class Trainer:
             if name.startswith(_RELATIVE) and '.more.' not in name:
                 rate *= max(float(value.detach().square().mean().sqrt()), 1e-3)
             groups.setdefault(rate, []).append(value)
+        cuda = self.device.type == 'cuda'
         self.optimiser = torch.optim.AdamW(
             [{'params': values, 'lr': rate, 'rate': rate} for rate, values in groups.items()],
-            weight_decay=1e-3)
+            weight_decay=1e-3, fused=cuda)
+        self.parameters = [p for values in groups.values() for p in values]
+        if cuda:
+            torch.backends.cudnn.benchmark = True
+        self.gradients = Gradients(self.losses, self.parameters, record=cuda)
         self.average = copy.deepcopy(model).eval().requires_grad_(False)
+        self._pairs = list(zip(*[
+            (mean, value) for mean, value in zip(self.average.parameters(), model.parameters())
+            if value.requires_grad]))
         self.stride = getattr(model, 'stride', 4)
         self.done = 0
-        self.ahead = Ahead(mixture, self.size, plan.steps, workers, self.device.type == 'cuda')
-        if bf16 or bf16 is None and self.device.type == 'cuda':
+        self.ahead = Ahead(mixture, self.size, plan.steps, workers, cuda)
+        if bf16 or bf16 is None and cuda:
             for network in (self.model, self.teacher):      # never the averaged one, a copy
                 self._coarsen(network)
 
@@ -125,23 +135,27 @@ class Trainer:
         batch = self.batch(self.done)
         for group in self.optimiser.param_groups:
             group['lr'] = group['rate'] * self.rate(self.done)
-        maps = self.forward(batch['image'], batch.get('camera'))
-        loss, said = batch_loss(maps, batch, self.stride)
+        said = dict(self.gradients(batch))
         if (self.fast and self.teacher is not None and len(self.scenes) and plan.whole
                 and self.done % _HOLD == 0):
-            held = self.hold(self.done)
-            loss, said['whole'] = loss + _HOLD * held, held.detach()
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(
-            [p for g in self.optimiser.param_groups for p in g['params']], 1e4)
+            held = _HOLD * self.hold(self.done)
+            held.backward()         # onto the gradients of the crops
+            said['whole'] = held.detach() / _HOLD
+            said['loss'] = said['loss'] + held.detach()
+        said['norm'] = torch.nn.utils.clip_grad_norm_(self.parameters, 1e4)
+        said['size'] = self.size(self.done)
         self.optimiser.step()
         self.done += 1
         self.follow()
-        said = {'loss': loss.detach(), **said, 'norm': norm, 'size': self.size(self.done - 1)}
         if self.device.type == 'cpu':
             said = {name: float(value) for name, value in said.items()}
         return said
+
+    def losses(self, batch):
+        """Scalars of a batch of crops; ``loss`` is their sum."""
+        loss, said = batch_loss(self.forward(batch['image'], batch.get('camera')), batch,
+                                self.stride)
+        return {'loss': loss, **said}
 
     def forward(self, image, camera=None):
         """Maps of a batch; the frozen first layers keep no graph."""
@@ -155,9 +169,7 @@ class Trainer:
     def follow(self):
         """Move the averaged weights."""
         decay = min(self.plan.ema, (1 + self.done) / (10 + self.done))
-        for mean, value in zip(self.average.parameters(), self.model.parameters()):
-            if value.requires_grad:
-                mean.lerp_(value, 1 - decay)
+        swa_utils.get_ema_multi_avg_fn(decay)(*self._pairs, None)
 
     def hold(self, step):
         """Loss against forgetting: centre, regression and heat of whole photos as they were."""
