@@ -24,6 +24,7 @@ from lifting_ros.training.losses import (
 from lifting_ros.training.mixture import Mixture
 from lifting_ros.training.photos import Labelled, held_out
 from lifting_ros.training.recorded import Gradients
+from lifting_ros.training.teacher import sides_exchanged
 from lifting_ros.training.trainer import Plan, Trainer
 
 QUIET = Augment(scale=1e-9, shift=0, turn=0, any_turn=0, cut=0, occlude=0, colour=0, blur=0,
@@ -287,6 +288,19 @@ def test_a_recorded_step_is_the_step():
     for _ in range(12):
         said = trainer.step()
     assert trainer.gradients.record and float(said['loss']) < loss
+
+
+def test_sides_that_a_network_sees_exchanged_are_doubted():
+    rng = np.random.default_rng(5)
+    people = [_person(rng) for _ in range(4)]
+    seen = np.stack([p.keypoints for p in people]) + rng.normal(0, 1, (4, 17, 2))
+    seen[1] = seen[1, MIRROR]                   # the label's sides, or the network's, are wrong
+    seen[2, 8:] += 500                          # something else is
+    wrists = [INDEX['left_wrist'], INDEX['right_wrist']]
+    seen[3, wrists] = seen[3, wrists[::-1]]     # one pair of six
+    assert sides_exchanged(seen, people).tolist() == [False, True, False, False]
+    people[1].visible[:] = 0
+    assert not sides_exchanged(seen, people).any()
 
 
 def test_shares_are_taken_by_name():

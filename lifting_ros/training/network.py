@@ -7,10 +7,11 @@ import time
 from pathlib import Path
 
 import cv2
+import numpy as np
 import torch
 from tqdm import tqdm
 
-from ..network import BeliefNet, Config, weights
+from ..network import BeliefNet, Config, Estimator, weights
 from ..network.cpm import CpmConfig, CpmNet
 from ..network.estimator import check_device
 from ..network.trunk import movenet_tensors
@@ -19,7 +20,7 @@ from . import own_data, photos
 from .curves import Curves
 from .looks import glance, picture
 from .mixture import Mixture, gather
-from .teacher import movenet
+from .teacher import movenet, sides_exchanged
 from .trainer import Plan, Trainer, use_prior
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,9 @@ def add_arguments(parser):
     parser.add_argument('--prior', help='pose prior; default: the shipped one')
     parser.add_argument('--out', required=True, help='folder for checkpoints, curves, pictures')
     parser.add_argument('--start', help='weights file to start from instead of MoveNet')
+    parser.add_argument('--doubt-sides', action='store_true',
+                        help='with --start: labels of athletes whose sides that network sees '
+                        'exchanged may be read so by the loss, too')
     parser.add_argument('--member', choices=('fast', 'cpm'), default='fast',
                         help="fast: starts from MoveNet; cpm: the paper's, for a GPU, --size 368")
     own_data.add_arguments(parser)
@@ -76,8 +80,28 @@ def keep_memory():
         log.info('no glibc: memory is left to its own ways')
 
 
+def doubt_sides(path, athletes, device):
+    """Let the loss exchange the sides of labels that a network sees exchanged.
+
+    Args:
+        path: the network's weights file; athletes: list of Labelled, changed in place;
+        device: where it looks at them.
+
+    Returns:
+        how many may be exchanged now.
+    """
+    estimator = Estimator.from_pretrained(path, device)
+    seen = [estimator.keypoints(p.image, p.box[None]).xy
+            for p in tqdm(athletes, desc='sides', mininterval=5)]
+    for person, other in zip(athletes, sides_exchanged(np.concatenate(seen), athletes)):
+        person.swap = bool(person.swap or other)
+    return sum(person.swap for person in athletes)
+
+
 def run(args):
     """Train, or go on where ``--out`` stopped; writes network.safetensors there."""
+    if args.doubt_sides and not args.start:
+        raise ValueError('--doubt-sides asks the network of --start: name one')
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
     keep_memory()
@@ -99,6 +123,10 @@ def run(args):
     backgrounds = photos.photos_without_people(args.data, kept_out=False)
     sources = gather(args.data, args.movenet, out.parent / 'teacher', args.rendered, args.limit,
                      own_data.read(args, args.limit))
+    if args.doubt_sides:
+        athletes = [person for person, _ in sources['lspet']]
+        log.info('%d of %d athletes may be labelled with sides exchanged',
+                 doubt_sides(args.start, athletes, args.device), len(athletes))
     # the photos themselves: no two people of one photo bring it twice
     scenes = {p.photo: p.image for s in ('coco', 'unlabelled') for p, _ in sources.get(s, ())}
     scenes = list(scenes.values()) + backgrounds
