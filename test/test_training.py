@@ -123,8 +123,8 @@ def test_pose_loss_knows_the_truth():
     height = torch.tensor([1.6, 1.8, float('nan')])
     lift = truth / torch.nan_to_num(height, nan=1.0)[:, None, None] + 5
     assert pose_loss([lift], truth, height).item() == pytest.approx(1e-3, abs=1e-3)
-    lift[0, 4, 1] += 1.7
-    assert pose_loss([lift], truth, height) > 0.04
+    lift[0, 4, 1] += 0.85       # of one joint of 17, one person of two
+    assert pose_loss([lift], truth, height).item() == pytest.approx(0.85 / 34, abs=1e-3)
     assert pose_loss([], truth, height) == 0
 
 
@@ -301,6 +301,35 @@ def test_sides_that_a_network_sees_exchanged_are_doubted():
     assert sides_exchanged(seen, people).tolist() == [False, True, False, False]
     people[1].visible[:] = 0
     assert not sides_exchanged(seen, people).any()
+
+
+def test_a_step_without_finite_gradients_is_skipped(monkeypatch):
+    trainer = _trainer()
+    trainer.step()
+    before = [p.detach().clone() for p in trainer.parameters]
+    losses = trainer.losses
+    monkeypatch.setattr(trainer.gradients, 'losses', lambda batch: {
+        'loss': losses(batch)['loss'] * float('inf')})
+    said = trainer.step()
+    assert said['skipped'] and not np.isfinite(said['norm'])
+    assert all(torch.isfinite(p).all() for p in trainer.parameters)
+    monkeypatch.undo()
+    said = trainer.step()
+    assert not said['skipped'] and np.isfinite(said['norm'])
+    assert any(not torch.equal(p, was) for p, was in zip(trainer.parameters, before))
+
+
+def test_a_lift_that_is_lost_pulls_at_nothing():
+    rng = np.random.default_rng(0)
+    truth = torch.from_numpy(rng.normal(0, 0.3, (2, 17, 3)) + [0, 0, 3.0]).float()
+    lift = (truth / 1.7).clone()
+    lift[0, 3] += 1e6
+    lift[1, 3, 0] += 0.2
+    lift.requires_grad_(True)
+    loss = pose_loss([lift], truth, torch.full((2,), 1.7))
+    assert loss < 0.1
+    loss.backward()
+    assert not lift.grad[0, 3].any() and lift.grad[1, 3, 0] > 0.01
 
 
 def test_shares_are_taken_by_name():

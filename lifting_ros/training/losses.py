@@ -7,7 +7,7 @@ from ..network.constants import take
 from ..skeleton import MIRROR, NUM_JOINTS
 
 _POSE = 5.0     # weight of the error in 3D, in statures, beside nats of the maps
-
+_FAR = 1.0      # statures: a lift that is farther off has lost its depth and teaches nothing
 
 
 def targets(keypoints, belief, h, w, sigma=1.0, stride=4):
@@ -145,7 +145,8 @@ def pose_loss(lifts, joints, height):
     truth = torch.where(known[:, None, None], joints - joints[:, :1], 0.0) / size
     count = known.sum().clamp(min=1)
     for lift in lifts:
-        error = torch.sqrt((((lift - lift[:, :1]) - truth) ** 2).sum(2) + 1e-6).mean(1)
+        error = torch.sqrt((((lift - lift[:, :1]) - truth) ** 2).sum(2) + 1e-6)
+        error = error.clamp(max=_FAR).mean(1)
         total = total + torch.where(known, error, 0.0).sum() / count
     return total / len(lifts)
 

@@ -142,7 +142,13 @@ class Trainer:
             held.backward()         # onto the gradients of the crops
             said['whole'] = held.detach() / _HOLD
             said['loss'] = said['loss'] + held.detach()
-        said['norm'] = torch.nn.utils.clip_grad_norm_(self.parameters, 1e4)
+        said['norm'] = norm = torch.nn.utils.clip_grad_norm_(self.parameters, 1e4)
+        # a lift that is nearly singular may have no finite gradient: a step without one, then,
+        # instead of weights that are lost
+        said['skipped'] = lost = ~torch.isfinite(norm)
+        for parameter in self.parameters:
+            if parameter.grad is not None:
+                parameter.grad.masked_fill_(lost, 0)
         said['size'] = self.size(self.done)
         self.optimiser.step()
         self.done += 1
