@@ -16,6 +16,7 @@ COMMANDS = {
     ('train', 'martinez'): ('lifting_ros.training.martinez', 'train the simple baseline, a peer'),
     ('train', 'network'): ('lifting_ros.training.network', 'train the belief-map network'),
     ('train', 'motion'): ('lifting_ros.training.motion', 'how people move, for the tracker'),
+    ('train', 'average'): ('lifting_ros.training.average', 'the mean of several trainings'),
     ('train', 'stages'): ('lifting_ros.training.stages', 'stages with fusion and without'),
     ('render',): ('lifting_ros.training.render', 'render people with known joints'),
     ('eval', '2d'): ('lifting_ros.evaluation.keypoints2d', 'PCK and OKS on photographs'),
