@@ -109,8 +109,8 @@ def test_the_twin_is_numpy(kind, believer, way):
                                        atol=1e-2, err_msg=name)
 
 
-def test_nonsense_is_left_to_numpy(believer, way):
-    """Keypoints of other joints: whoever is lifted badly in single precision is doubtful."""
+def test_nonsense_is_found_out(believer, way):
+    """Keypoints of other joints."""
     sight = device.drawn(believer.prior, 40)
     order = np.random.default_rng(2).permutation(NUM_JOINTS)
     sight = changed(sight, **{name: getattr(sight, name)[:, order]
@@ -119,7 +119,8 @@ def test_nonsense_is_left_to_numpy(believer, way):
     plain, _ = first_look(believer, sight)
     assert not plain.ok.all()
     whole = believer(sight[np.arange(40)])
-    np.testing.assert_allclose(way(sight).joints, whole.joints, atol=1e-3)
+    assert 0 < whole.ok.sum() < 40
+    np.testing.assert_array_equal(way(sight).ok, whole.ok)
 
 
 def test_both_kinds_of_gravity_and_stature_are_drawn(believer):
@@ -136,7 +137,7 @@ def test_single_precision_is_enough(believer, way):
     for kind, change in SCENES.items():
         rows = device.packed(change(device.drawn(believer.prior, 40)), believer.prior.stature)
         single, exact = way.look(rows), double(rows)
-        joints = slice(4, 4 + 3 * NUM_JOINTS)
+        joints = slice(39, 39 + 3 * NUM_JOINTS)
         assert np.abs(single[:, joints] - exact[:, joints]).max() < 1e-4, kind
 
 
@@ -156,17 +157,17 @@ def test_batches_are_filled_up_and_what_fills_them_changes_nothing(believer, mon
     monkeypatch.setattr(module, 'forward', lambda x: sizes.append(len(x)) or plain(x))
     rows = device.packed(device.drawn(believer.prior, 67), believer.prior.stature)
     all_ = look(rows)
-    assert sizes == [64, 4] and all_.shape == (67, 4 + NUM_JOINTS * 12)
+    assert sizes == [64, 4] and all_.shape == (67, 39 + NUM_JOINTS * 12)
     alone = np.concatenate([look(rows[i:i + 1]) for i in (0, 64, 66)])
     np.testing.assert_allclose(all_[[0, 64, 66]], alone, rtol=1e-3, atol=1e-4)
-    assert look(rows[:0]).shape == (0, 4 + NUM_JOINTS * 12)
+    assert look(rows[:0]).shape == (0, 39 + NUM_JOINTS * 12)
 
 
 @pytest.mark.parametrize('whole', [False, True])
 def test_nothing_asks_the_host_and_kernels_are_few(whole, believer):
     """Where Triton inverts there are fewer than 350 kernels, views not counted."""
     def one_kernel(square):
-        return square.clone()
+        return square.clone(), square[:, 0, 0].clone()
     for inverse, most in ((one_kernel, 350), (bordered_inverse, 450)):
         module = looks.FirstLook(believer, whole, inverse=inverse).to('meta')
         rows = torch.empty(4, looks.ROW, device='meta')
@@ -202,16 +203,6 @@ def test_a_lifter_with_the_twin_lifts_the_same(lifter, believer, way):
         np.testing.assert_allclose(ours.log_likelihood, plain.log_likelihood, atol=5e-3)
         np.testing.assert_array_equal(ours.source, plain.source)
         np.testing.assert_array_equal(ours.scale_source, plain.scale_source)
-
-
-def test_the_doubtful_are_numpys(lifter, believer, way, monkeypatch):
-    """Who is looked at again has exactly what numpy gives, whoever else is in the picture."""
-    sight = device.drawn(lifter.prior, 24, 1)
-    _, again = way.metres(sight)
-    assert 0 < again.sum() < 24
-    own = sight[np.flatnonzero(again)]
-    np.testing.assert_array_equal(way(sight).joints[again], believer(own).joints)
-    np.testing.assert_array_equal(sight.weight[again], own.weight)
 
 
 def test_a_twin_that_is_right_is_taken(lifter):
@@ -309,7 +300,9 @@ def systems(n, where='cpu'):
 def test_inverses(n):
     a = systems(n)
     want = torch.linalg.inv(a.double())
-    assert (bordered_inverse(a) - want).abs().max() < 1e-3 * want.abs().max()
+    inverse, log = bordered_inverse(a)
+    assert (inverse - want).abs().max() < 1e-3 * want.abs().max()
+    assert torch.allclose(log.double(), torch.logdet(a.double()), atol=1e-2)
 
 
 @pytest.mark.skipif(
@@ -321,4 +314,6 @@ def test_fused_inverses(n):
     """On a GPU or in Triton's interpreter, see ``test_fused.py``."""
     a = systems(n, 'cuda' if torch.cuda.is_available() else 'cpu')
     want = torch.linalg.inv(a.double())
-    assert (look_fused.inverse(a) - want).abs().max() < 1e-3 * want.abs().max()
+    inverse, log = look_fused.inverse(a)
+    assert (inverse - want).abs().max() < 1e-3 * want.abs().max()
+    assert torch.allclose(log.double(), torch.logdet(a.double()), atol=1e-2)

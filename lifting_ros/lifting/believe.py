@@ -26,18 +26,18 @@ _AGAIN_COST, _AGAIN_SQUARE, _AGAIN_STRETCH = 0.4, 4.0, 12.0
 #: Joints that are needed for a second look: fewer do not contradict one another.
 _ENOUGH = 10
 #: Cost of bones of no human length, times the logarithm of how far off they are.
-_STRETCH_COST = 8.0
+STRETCH_COST = 8.0
 #: A joint that is this far off (squared, in sigmas) is an error.
 _WRONG = 5.0
 #: What the noise of a joint that is left out adds to -2 log evidence, and should not.
-_DROP_GAIN = 5.0
+DROP_GAIN = 5.0
 #: How many joints are left out one at a time.
 _SUSPECTS = 5
 #: -2 log of how seldom limbs are exchanged: what another reading must gain.
-_SWAP_COST = 10.0
+SWAP_COST = 10.0
 #: So much dearer a reading may be by what the first look believes, which was misled by the errors:
 #: the best of exchanged limbs, and the best few of joints left out.
-_MISLED, _MISLED_BY_ONE, _FEW = 120.0, 4.0, 2
+MISLED, MISLED_BY_ONE, FEW = 120.0, 4.0, 2
 #: Below this log-likelihood a joint the keypoints are no human pose.
 _WORST_FIT = -2.5
 TAIL = 6.0
@@ -53,13 +53,13 @@ def _exchanged(*limbs):
 
 #: Which keypoint is taken for which joint, reading by reading: of exchanged limbs; without each
 #: suspect; as it is; without all that are far off.
-_READINGS = [
+READINGS = [
     _exchanged('knee', 'ankle'), _exchanged('hip', 'knee', 'ankle'),
     _exchanged('elbow', 'wrist'), _exchanged('shoulder', 'elbow', 'wrist'),
     _exchanged('hip', 'knee', 'ankle', 'shoulder', 'elbow', 'wrist')]
-_SWAPS = len(_READINGS)
-_PLAIN = _SWAPS + _SUSPECTS
-_READINGS = np.array(_READINGS + [_exchanged()] * (_SUSPECTS + 2))
+SWAPS = len(READINGS)
+PLAIN = SWAPS + _SUSPECTS
+READINGS = np.array(READINGS + [_exchanged()] * (_SUSPECTS + 2))
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,54 +174,43 @@ class Believer:
         ``again``. All are screened by the ``belief`` there is, without the network; the
         density is asked about the best of them.
         """
-        seen, square, n = view.weight[again] > 0, found.square[again], len(again)
-        # without each of those that are farthest off, if they are far off, and without all
-        # that are farther still
-        dropped = np.zeros((n, len(_READINGS), NUM_JOINTS), dtype=bool)
-        doubt = np.where(seen, square + found.odd[again], -1)
-        worst = np.argsort(-doubt, axis=1)
-        row = np.arange(n)
-        for k in range(_SUSPECTS):
-            who = worst[:, k]
-            dropped[row, _SWAPS + k, who] = doubt[row, who] > _AGAIN_SQUARE
-        dropped[:, -1] = (square > _WRONG) & (square >= np.sort(square, axis=1)[:, -3:-2])
-        dropped &= (seen.sum(1)[:, None] - dropped.sum(2) >= 5)[..., None]
+        n = len(again)
+        dropped, possible = proposed(
+            found.square[again], found.odd[again], cost_of(found, view.weight)[again],
+            view.weight[again])
         # exchanged limbs are no reason for odd lengths, and shall not gain by them
-        reading = np.arange(len(_READINGS))
-        swapped = reading < _SWAPS
+        reading = np.arange(len(READINGS))
+        swapped = reading < SWAPS
         least = np.where(swapped, found.stretched[again, None], 0)
-        cost = np.where(swapped, _SWAP_COST, -_DROP_GAIN * dropped.sum(2))
+        cost = np.where(swapped, SWAP_COST, -DROP_GAIN * dropped.sum(2))
 
         def read(who, which):
-            return view.read(again[who], _READINGS[which]), dropped[who, which]
+            return view.read(again[who], READINGS[which]), dropped[who, which]
 
         def against(solution, who, which):
             """What is against solutions of people by readings, (n, readings)."""
-            out = np.full((n, len(_READINGS)), np.inf)
-            out[who, which] = -2 * solution.evidence + cost[who, which] + _STRETCH_COST * np.log1p(
+            out = np.full((n, len(READINGS)), np.inf)
+            out[who, which] = -2 * solution.evidence + cost[who, which] + STRETCH_COST * np.log1p(
                 np.maximum(self._stretched(solution), least[who, which]))
             return out
 
-        # who fits well as a whole has no limbs exchanged
-        can = cost_of(found, view.weight)[again] > _AGAIN_COST * view.weight[again].sum(1)
-        possible = swapped & can[:, None] | dropped.any(2)
         # left for right altogether: it takes the density to tell that
-        turned = reading == _SWAPS - 1
-        who, which = np.nonzero(~turned & possible | (reading == _PLAIN))
+        turned = reading == SWAPS - 1
+        who, which = np.nonzero(~turned & possible | (reading == PLAIN))
         one, without = read(who, which)
         screened = against(linear.condition(belief[again[who]], one, without, 1, screen=True),
                            who, which)
-        loss = screened - screened[:, [_PLAIN]]
-        loss[:, _PLAIN] = np.inf
-        likely = (turned | _best(np.where(swapped, loss, np.inf), 1, _MISLED)
-                  | _best(np.where(swapped, np.inf, loss), _FEW, _MISLED_BY_ONE))
+        loss = screened - screened[:, [PLAIN]]
+        loss[:, PLAIN] = np.inf
+        likely = (turned | _best(np.where(swapped, loss, np.inf), 1, MISLED)
+                  | _best(np.where(swapped, np.inf, loss), FEW, MISLED_BY_ONE))
         who, which = np.nonzero(possible & likely)
         if not len(who):
             return found
         one, without = read(who, which)
         solution = linear.condition(self._believe(one, without), one, without)
         exact = against(solution, who, which)
-        exact[:, _PLAIN] = -2 * found.evidence[again] + _STRETCH_COST * np.log1p(
+        exact[:, PLAIN] = -2 * found.evidence[again] + STRETCH_COST * np.log1p(
             found.stretched[again])
         best = exact.argmin(1)
         row = np.flatnonzero(best[who] == which)
@@ -230,10 +219,7 @@ class Believer:
         who, best = who[row], which[row]
         again = again[who]
         found.put(again, self._told(solution, row))
-        row, order = again[:, None], _READINGS[best]
-        sight.rays[again] = sight.rays[row, order]
-        sight.weight[again] = np.where(dropped[who, best], 0, sight.weight[row, order])
-        sight.covariance[again] = sight.covariance[row, order]
+        reread(sight, again, best, dropped[who, best])
         return found
 
     def in_metres(self, draft, sight):
@@ -273,6 +259,42 @@ def doubtful(cost, worst, stretched, weight):
     """
     return (((cost > _AGAIN_COST * weight.sum(1)) | (worst > _AGAIN_SQUARE)
              | (stretched > _AGAIN_STRETCH)) & ((weight > 0).sum(1) >= _ENOUGH))
+
+
+def proposed(square, odd, cost, weight):
+    """The readings that are tried of N people who are looked at again.
+
+    Args:
+        square, odd: (N, 17) of the posterior; cost: (N,) of :func:`cost_of`; weight: (N, 17)
+            confidence, 0 not seen.
+
+    Returns:
+        which joints each of :data:`READINGS` leaves out (N, 12, 17), and which readings are
+        other than what was found, and may be (N, 12).
+    """
+    seen, n = weight > 0, len(weight)
+    # without each of those that are farthest off, if they are far off, and without all that
+    # are farther still
+    dropped = np.zeros((n, len(READINGS), NUM_JOINTS), dtype=bool)
+    doubt = np.where(seen, square + odd, -1)
+    worst = np.argsort(-doubt, axis=1)[:, :_SUSPECTS]
+    row = np.arange(n)[:, None]
+    dropped[row, SWAPS + np.arange(_SUSPECTS), worst] = doubt[row, worst] > _AGAIN_SQUARE
+    dropped[:, -1] = (square > _WRONG) & (square >= np.sort(square, axis=1)[:, -3:-2])
+    dropped &= (seen.sum(1)[:, None] - dropped.sum(2) >= 5)[..., None]
+    # who fits well as a whole has no limbs exchanged
+    can = cost > _AGAIN_COST * weight.sum(1)
+    return dropped, (np.arange(len(READINGS)) < SWAPS) & can[:, None] | dropped.any(2)
+
+
+def reread(sight, who, reading, dropped):
+    """Make a sight of people ``who`` (K,) that of their ``reading`` (K,), in place, without the
+    joints ``dropped`` (K, 17).
+    """
+    row, order = who[:, None], READINGS[reading]
+    sight.rays[who] = sight.rays[row, order]
+    sight.weight[who] = np.where(dropped, 0, sight.weight[row, order])
+    sight.covariance[who] = sight.covariance[row, order]
 
 
 def cost_of(found, weight):

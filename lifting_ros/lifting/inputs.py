@@ -77,6 +77,9 @@ class Answer:
     by_depth: np.ndarray
     scale_source: np.ndarray
 
+    def __getitem__(self, index):
+        return Answer(*(getattr(self, f.name)[index] for f in fields(self)))
+
     def __setitem__(self, index, other):
         for f in fields(self):
             getattr(self, f.name)[index] = getattr(other, f.name)

@@ -32,7 +32,7 @@ LEAST = 0.02
 #: Solutions, each with the noise and the weights of the one before.
 ROUNDS = 2
 #: Weight of one that is dropped. It enters the evidence: -2 log of how seldom keypoints are wrong.
-_NOTHING = 1e-3
+NOTHING = 1e-3
 #: Pelvis and spine are the middles of others: what these have for themselves is shared with them.
 _MIDDLES = ((PELVIS, HIPS), (SPINE, (PELVIS, NECK)))
 SHARED = [*HIPS, NECK]
@@ -223,7 +223,7 @@ def condition(belief, view, dropped=None, rounds=ROUNDS, screen=False):
     own, slant = own[..., (0, 0, 1), (0, 1, 1)].transpose(2, 0, 1), own[..., 2, :2]
     known = np.where(seen, sure, 1e-9)
     weight = most = np.ones((b, j)) if dropped is None else np.where(
-        dropped[:, used], _NOTHING, 1.0)
+        dropped[:, used], NOTHING, 1.0)
     precision, weighed = np.empty((b, j, 2, 2)), np.empty_like(across)
     pushed = weighed.reshape(b, 2 * j, -1)
     eye = np.eye(flat.shape[-1])

@@ -83,7 +83,8 @@ def inverse(square):
 
 
 def bordered_inverse(square):
-    """Inverse of positive definite matrices (B, n, n), in two operations a pivot.
+    """Inverse of positive definite matrices (B, n, n), in two operations a pivot, and the
+    logarithm of their determinants (B,).
 
     What is left of [[A, 1], [-1, 0]] when A is eliminated is the inverse of A. Pivots are not
     kept from zero, as :func:`inverse` does.
@@ -91,10 +92,12 @@ def bordered_inverse(square):
     n = square.shape[-1]
     border = constant(_border(n), square)
     square = F.pad(square, (0, n, 0, n)) + border
+    pivots = []
     for _ in range(n):
+        pivots.append(square[:, 0, 0])
         row = square[:, :1, 1:] / square[:, :1, :1]
         square = torch.addcmul(square[:, 1:, 1:], square[:, 1:, :1], row, value=-1)
-    return square
+    return square, torch.stack(pivots, 1).log().sum(1)
 
 
 @lru_cache
