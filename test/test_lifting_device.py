@@ -283,7 +283,9 @@ def test_the_bench_prints_whole_batches():
         pytest.skip('the demo clip is not beside the package')
     assert figures.keys() == {'numpy', 'torch, cpu'}
     lines = bench_lift.report({'batch on': figures}).splitlines()
-    assert len(lines) == 4 and all('ms, the first look on' in line for line in lines)
+    assert len(lines) == 4 and all('ms, looks on' in line for line in lines)
+    assert [' looked at twice' in line for line in lines] == [False, False, True, True]
+    assert all(0 <= row['twice'] <= 1 for row in figures['torch, cpu'].values())
     if not torch.cuda.is_available():
         with pytest.raises(RuntimeError, match='not lifted on cuda'):
             bench_lift.on_device('cuda', 1, (1,))

@@ -113,10 +113,12 @@ class OnDevice:
     Attributes:
         look: None from where it has failed: the believer then does all.
         second: whether its second look is taken, too; the believer's where not.
+        looked_again: how many people of the last call were looked at twice.
     """
 
     def __init__(self, believer, look):
         self.believer, self.look, self.second = believer, look, True
+        self.looked_again = 0
 
     def __call__(self, sight):
         """Lift :class:`~lifting_ros.lifting.inputs.Sight`: Answer."""
@@ -133,6 +135,7 @@ class OnDevice:
         whole = sight.depth is not None or bool(np.isfinite(sight.height).any())
         told, rows = self._look(sight, whole)
         again = np.flatnonzero(Numbers(rows).doubtful(sight.weight))
+        self.looked_again = len(again)
         if len(again) and self.second:
             self._look_again(again, told, rows, sight, whole)
             again = again[:0]

@@ -92,6 +92,13 @@ class Lifter:
         look = getattr(self._way, 'look', None)
         return 'cpu' if look is None else str(look.device)
 
+    def device_milliseconds(self, n):
+        """Of a lift of ``n`` people just done on a device: the milliseconds that its graphs alone
+        take by the device's clock (None but on CUDA), and how many it looked at twice.
+        """
+        again = self._way.looked_again
+        return self._way.look.milliseconds(n, again if self._way.second else 0), again
+
     def look_on(self, make, device):
         """Take the first look in torch from now on (:mod:`lifting_ros.lifting.device`): of
         :func:`lifting_ros.network.look.lift_on`, which is what users call.

@@ -1,4 +1,4 @@
-"""Inverses of many small matrices as one Triton kernel, for the first look on a GPU.
+"""Inverses of many small matrices as one Triton kernel, for the looks on a GPU.
 
 :func:`.elimination.bordered_inverse` is two of torch's kernels a pivot, which are a third of all
 that a first look launches. Needs the package ``triton``; where it is missing those run.
