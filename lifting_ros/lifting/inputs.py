@@ -109,14 +109,15 @@ def rows(value, n, width, name):
 
 def keypoint_covariances(keypoints, given, seen):
     """Covariances of the keypoints (N, 17, 2, 2) px^2, the default where none is given."""
-    xy = np.where(seen[..., None], keypoints, np.nan)
-    low = np.where(seen[..., None], xy, np.inf).min(1)
-    high = np.where(seen[..., None], xy, -np.inf).max(1)
+    low = np.where(seen[..., None], keypoints, np.inf).min(1)
+    high = np.where(seen[..., None], keypoints, -np.inf).max(1)
     with np.errstate(invalid='ignore'):
-        size = np.nan_to_num(np.sqrt(((high - low) ** 2).sum(-1)), posinf=0)
+        size = np.sqrt(((high - low) ** 2).sum(-1))
+    size = np.where(np.isfinite(size), size, 0)
     part, pixels = _KEYPOINT_SIGMA
-    default = ((part * size) ** 2 + pixels ** 2)[:, None, None, None] * np.eye(2)
-    default = np.broadcast_to(default, keypoints.shape[:2] + (2, 2)).copy()
+    default = np.zeros(keypoints.shape[:2] + (2, 2))
+    variance = ((part * size) ** 2 + pixels ** 2)[:, None]
+    default[..., 0, 0] = default[..., 1, 1] = variance
     if given is None:
         return default
     a, b, c = given[..., 0, 0], (given[..., 0, 1] + given[..., 1, 0]) / 2, given[..., 1, 1]

@@ -171,15 +171,14 @@ class Lifter:
         stature = check_rows(stature, n, None, 'stature')
         height = check_rows(camera_height, n, None, 'camera_height')
         depth = DepthImage.of(depth, camera)
-        out = _empty(n)
         if n == 0:
-            return out
+            return _empty(n)
         rays = camera.rays(np.where(np.abs(keypoints) < 1e7, keypoints, np.nan))
         sure = np.nan_to_num(confidence)
         seen = np.isfinite(rays).all(-1) & (sure >= _SEEN)
         people = np.flatnonzero(seen.sum(1) >= MIN_JOINTS)
         if not len(people):
-            return out
+            return _empty(n)
         seen, rays = seen[people], rays[people]
         middle = np.where(seen[..., None], rays, 0).sum(1)
         length = np.sqrt((middle ** 2).sum(1, keepdims=True))
@@ -190,24 +189,29 @@ class Lifter:
             np.where(seen, np.clip(sure[people], _SEEN, 1.0), 0.0),
             keypoint_covariances(keypoints[people], given, seen), camera, up[people],
             stature[people], height[people], depth)
-        self._write(out, people, sight, self._way(sight))
-        return out
+        return self._lifted(n, people, sight, self._way(sight))
 
-    def _write(self, out, people, sight, answer):
-        """Put an answer about ``people`` (indices) into ``out``, where it makes sense."""
+    @staticmethod
+    def _lifted(n, people, sight, answer):
+        """Lifted of n people, of an answer about ``people`` (indices) where it makes sense."""
         seen = sight.weight > 0
         distance = np.sqrt((answer.joints[:, 0] ** 2).sum(-1))
         ok = (answer.ok & np.isfinite(answer.joints).all((1, 2))
               & np.isfinite(answer.covariance).all((1, 2, 3))
               & (distance > _DISTANCES[0]) & (distance < _DISTANCES[1])
               & (np.where(seen, answer.joints[..., 2], 1) > 0.05).all(1))
-        people = people[ok]
+        source = np.where(seen, Source.OBSERVED, Source.LIFTED)
+        source = np.where(answer.by_depth & seen, Source.DEPTH, source)
+        if len(people) == n and ok.all():       # nothing to fill up: no copies
+            return Lifted(answer.joints, answer.covariance, answer.fit, source.astype(np.uint8),
+                          answer.scale_source.astype(np.uint8))
+        out, people = _empty(n), people[ok]
         out.joints[people] = answer.joints[ok]
         out.covariance[people] = answer.covariance[ok]
         out.log_likelihood[people] = answer.fit[ok]
-        source = np.where(seen, Source.OBSERVED, Source.LIFTED)
-        out.source[people] = np.where(answer.by_depth & seen, Source.DEPTH, source)[ok]
+        out.source[people] = source[ok]
         out.scale_source[people] = answer.scale_source[ok]
+        return out
 
 
 def _empty(n):
