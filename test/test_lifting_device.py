@@ -9,7 +9,7 @@ import torch
 from torch_support import NoHost
 
 from lifting_ros.camera import Camera
-from lifting_ros.lifting import Lifter, device
+from lifting_ros.lifting import Lifter, device, device_check
 from lifting_ros.lifting.calibration import Constant
 from lifting_ros.lifting.inputs import Sight
 from lifting_ros.network import look as looks
@@ -90,10 +90,10 @@ SCENES = {
 @pytest.mark.parametrize('kind', SCENES)
 def test_the_twin_is_numpy(kind, believer, way):
     for seed in range(2):
-        sight = SCENES[kind](device.drawn(believer.prior, 40, seed))
+        sight = SCENES[kind](device_check.drawn(believer.prior, 40, seed))
         plain, found = first_look(believer, sight)
         ours, again = way.metres(sight)
-        off, part = device.difference(ours, plain)
+        off, part = device_check.difference(ours, plain)
         assert off < 1e-3 and part < 2e-3       # a millimetre, a five-hundredth of the variance
         np.testing.assert_allclose(ours.fit, plain.fit, rtol=1e-3, atol=1e-3)
         np.testing.assert_array_equal(ours.scale_source, plain.scale_source)
@@ -111,7 +111,7 @@ def test_the_twin_is_numpy(kind, believer, way):
 
 def test_nonsense_is_found_out(believer, way):
     """Keypoints of other joints."""
-    sight = device.drawn(believer.prior, 40)
+    sight = device_check.drawn(believer.prior, 40)
     order = np.random.default_rng(2).permutation(NUM_JOINTS)
     sight = changed(sight, **{name: getattr(sight, name)[:, order]
                               for name in ('rays', 'weight', 'covariance')})
@@ -124,7 +124,7 @@ def test_nonsense_is_found_out(believer, way):
 
 
 def test_both_kinds_of_gravity_and_stature_are_drawn(believer):
-    sight = device.drawn(believer.prior)
+    sight = device_check.drawn(believer.prior)
     known = np.isfinite(sight.up).all(1)
     assert known.any() and not known.all()
     assert np.isfinite(sight.stature).any() and not np.isfinite(sight.stature).all()
@@ -135,14 +135,15 @@ def test_single_precision_is_enough(believer, way):
     """Solved in double precision the twin says the same: what is left is the density's."""
     double = looks.Look(believer, 'cpu', dtype=torch.float64)
     for kind, change in SCENES.items():
-        rows = device.packed(change(device.drawn(believer.prior, 40)), believer.prior.stature)
+        sight = change(device_check.drawn(believer.prior, 40))
+        rows = device.packed(sight, believer.prior.stature)
         single, exact = way.look(rows), double(rows)
         joints = slice(39, 39 + 3 * NUM_JOINTS)
         assert np.abs(single[:, joints] - exact[:, joints]).max() < 1e-4, kind
 
 
 def test_people_do_not_know_of_one_another(believer, way):
-    rows = device.packed(device.drawn(believer.prior, 21), believer.prior.stature)
+    rows = device.packed(device_check.drawn(believer.prior, 21), believer.prior.stature)
     order = np.random.default_rng(0).permutation(21)
     for whole in (False, True):
         all_ = way.look(rows, whole)
@@ -155,7 +156,7 @@ def test_batches_are_filled_up_and_what_fills_them_changes_nothing(believer, mon
     module = look._ways[False].module
     sizes, plain = [], module.forward
     monkeypatch.setattr(module, 'forward', lambda x: sizes.append(len(x)) or plain(x))
-    rows = device.packed(device.drawn(believer.prior, 67), believer.prior.stature)
+    rows = device.packed(device_check.drawn(believer.prior, 67), believer.prior.stature)
     all_ = look(rows)
     assert sizes == [64, 4] and all_.shape == (67, 39 + NUM_JOINTS * 12)
     alone = np.concatenate([look(rows[i:i + 1]) for i in (0, 64, 66)])
@@ -184,7 +185,7 @@ def test_a_lifter_with_the_twin_lifts_the_same(lifter, believer, way):
     """Second looks, the ground, depth and given statures among it."""
     twin = Lifter(lifter.prior, density=lifter.density)
     twin._way = way
-    sight = device.drawn(lifter.prior, 40, 5)
+    sight = device_check.drawn(lifter.prior, 40, 5)
     keypoints = sight.camera.project(sight.rays * 3)
     keypoints[::4, [INDEX['left_knee'], INDEX['right_knee']]] = keypoints[
         ::4, [INDEX['right_knee'], INDEX['left_knee']]]
@@ -257,10 +258,10 @@ def test_a_device_that_fails_later_is_left(believer, caplog):
         def __call__(self, rows, whole=False):
             raise torch.OutOfMemoryError('CUDA out of memory')
     way = device.OnDevice(believer, Failing())
-    sight = device.drawn(believer.prior)
+    sight = device_check.drawn(believer.prior)
     with caplog.at_level(logging.WARNING):
         out = way(sight)
-    np.testing.assert_array_equal(out.joints, believer(device.drawn(believer.prior)).joints)
+    np.testing.assert_array_equal(out.joints, believer(device_check.drawn(believer.prior)).joints)
     assert 'out of memory' in caplog.text and way.look is None
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch_support import NoHost
 
-from lifting_ros.lifting import Lifter, device
+from lifting_ros.lifting import Lifter, device, device_check
 from lifting_ros.lifting.believe import PLAIN
 from lifting_ros.network import look as looks
 from lifting_ros.network.elimination import bordered_inverse
@@ -25,7 +25,8 @@ def way(believer):
 
 def copies(believer, seed=0, n=48):
     """Twice the same people, with errors."""
-    return [device.exchanged(device.drawn(believer.prior, n, seed), seed) for _ in range(2)]
+    return [device_check.exchanged(device_check.drawn(believer.prior, n, seed), seed)
+            for _ in range(2)]
 
 
 def read_alike(one, other):
@@ -40,7 +41,7 @@ def test_errors_are_read_as_numpy_reads_them(height, believer, way, monkeypatch)
     total, corrected, other, limbs, dropped = 0, 0, 0, 0, 0
     for seed in range(3):
         plain, ours = (replace(s, height=np.full(48, height)) for s in copies(believer, seed))
-        before = device.exchanged(device.drawn(believer.prior, 48, seed), seed)
+        before = device_check.exchanged(device_check.drawn(believer.prior, 48, seed), seed)
         want = believer(plain)
         with monkeypatch.context() as patch:
             patch.setattr(believer.__class__, 'found', never)
@@ -52,7 +53,7 @@ def test_errors_are_read_as_numpy_reads_them(height, believer, way, monkeypatch)
         dropped += ((before.weight > 0).sum(1) > (plain.weight > 0).sum(1)).sum()
         limbs += (changed & ((before.weight > 0).sum(1) == (plain.weight > 0).sum(1))).sum()
         both = same & changed
-        off, part = device.difference(got[both], want[both])
+        off, part = device_check.difference(got[both], want[both])
         assert off < 2e-3 and part < 2e-2
         np.testing.assert_allclose(got.fit[both], want.fit[both], atol=5e-3)
         np.testing.assert_array_equal(got.ok[same], want.ok[same])
