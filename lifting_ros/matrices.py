@@ -5,6 +5,13 @@ import numpy as np
 #: Where the six different numbers of a symmetric matrix (xx xy xz yy yz zz) are in its nine, and
 #: which of the six are in the nine.
 SIX, NINE = np.array([0, 1, 2, 4, 5, 8]), np.array([0, 1, 2, 1, 3, 4, 2, 4, 5])
+_ROW, _COLUMN, _DIAGONAL = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 1, 2, 1, 2, 2]), np.array(
+    [0, 3, 5])
+_ROWS = NINE.reshape(3, 3).T
+#: How often each of the six is among the nine; the identity; (1, 0, 0) + i (0, 1, 0).
+_OFTEN, _EYE = np.array([1.0, 2, 2, 1, 2, 1]), np.array([1.0, 0, 0, 1, 0, 1])[:, None]
+_MEAN, _HALF_FIRST, _ONES = _EYE[:, 0] / 3, np.repeat([0.5, 0], 3), np.ones(3)
+_X_AND_Y = np.array([[1], [1j], [0]])
 #: Cofactors: products of rows, less products of rows.
 _PLUS = np.array([3, 2, 1, 0, 1, 0]), np.array([5, 4, 4, 5, 2, 3])
 _MINUS = np.array([4, 1, 2, 2, 0, 1]), np.array([4, 5, 3, 2, 4, 1])
@@ -35,8 +42,65 @@ def inverted(a):
 
 def inverted_six(six):
     """The same of matrices by their six numbers: (6, ...) -> (6, ...) and (...), by cofactors."""
-    out = (six.take(_PLUS[0], 0) * six.take(_PLUS[1], 0)
-           - six.take(_MINUS[0], 0) * six.take(_MINUS[1], 0))
+    out = _cofactors(six)
     determinant = (six[:3] * out[:3]).sum(0)
     out /= determinant
     return out, determinant
+
+
+def _cofactors(six):
+    """Cofactors of symmetric matrices by their six numbers: (6, ...) -> (6, ...)."""
+    return (six.take(_PLUS[0], 0) * six.take(_PLUS[1], 0)
+            - six.take(_MINUS[0], 0) * six.take(_MINUS[1], 0))
+
+
+def principal_axes(six):
+    """Eigenvalues of symmetric matrices and the axes to them, in closed form.
+
+    Of three eigenvalues one is apart from the others. The trigonometric formula has that one to
+    the last digits, and the cofactors its axis; the others, however near they are to each other,
+    are a rotation about it. (D. Eberly, A robust eigensolver for 3 x 3 symmetric matrices.) Twice
+    as fast as numpy's for so small ones.
+
+    Args:
+        six: (6, N), the numbers of N matrices.
+
+    Returns:
+        (3, N) eigenvalues, the one that is apart last, and (N, 4) quaternions x y z w of rotations
+        with the axes to them in their columns.
+    """
+    # B = (A - mean) / scale has the eigenvalues 2 cos(phi + 2 pi k / 3), and cos(3 phi) = det B / 2
+    mean = _MEAN @ six
+    b = six - mean * _EYE
+    scale = np.sqrt(_OFTEN @ (b * b) / 6)
+    b /= np.maximum(scale, 1e-150)
+    z = _cofactors(b)
+    half = _HALF_FIRST @ (b * z)
+    apart = np.copysign(2 * np.cos(np.arccos(np.minimum(np.abs(half), 1)) / 3), half)
+    # the cofactors of B - apart are z z^T but for a factor; the largest row is the best conditioned
+    z += apart * (b + apart * _EYE)
+    row = _ROWS.take(z.take(_DIAGONAL, 0).argmax(0), 1)
+    z = z.take(row * len(mean) + np.arange(len(mean)))
+    length = np.sqrt(_ONES @ (z * z))
+    z /= np.copysign(length, z[2])                                      # its sign is free: up
+    # the shortest turn from (0, 0, 1) to z takes (1, 0, 0) and (0, 1, 0) to x and y: side is
+    # x + iy. Then x B x - y B y + 2i x B y has the angle by which they are to be turned, doubled
+    flat, more = z[0] + 1j * z[1], 1 + z[2]
+    z /= more
+    z[2] = 1
+    side = _X_AND_Y - flat * z
+    around = (b * _OFTEN[:, None] * side.take(_ROW, 0) * side.take(_COLUMN, 0)).sum(0)
+    values = np.empty(z.shape)
+    np.abs(around, out=values[0])
+    np.negative(values[0], out=values[1])
+    np.multiply(apart, 3, out=values[2])
+    values -= apart
+    values *= scale / 2
+    values += mean
+    # that turn about (0, 0, 1), then the shortest one, as quaternions
+    turn = np.exp((0.25j * np.arctan2(around.real, around.imag)) + 0.375j * np.pi)
+    root = np.sqrt(2 * more)
+    out = np.empty((len(mean), 2), complex)
+    np.multiply(flat / root, turn, out=out[:, 0])
+    np.multiply(0.5 * root, turn, out=out[:, 1])
+    return values, out.view(np.float64)

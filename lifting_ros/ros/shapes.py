@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..matrices import SIX, principal_axes
 from ..person import Source
 from ..skeleton import NUM_JOINTS
 
@@ -9,10 +10,19 @@ AHEAD = 0.4           # s; an arrow ends where the joint would be then
 #: How far joints of a source may be trusted.
 _MOST = np.ones(max(Source) + 1)
 _MOST[[Source.LIFTED, Source.PREDICTED]] = 0.2
-_NEXT, _LAST = np.array([1, 2, 0]), np.array([2, 0, 1])
-#: shaft @ this is shaft x y, but for the sign
-_ACROSS_Y = np.array([[0.0, 0, 1], [0, 0, 0], [-1, 0, 0]])
 _LONGEST = 1.5        # m; an ellipsoid or arrow is never drawn larger
+_SUM = np.ones(3)
+
+
+def _arrow(across):
+    """(3, 18): a shaft times this are the six ends of an arrow's lines: the shaft, and its barbs
+    on both sides, across the shaft by the cross product with an axis.
+    """
+    end, barb, aside = np.eye(3), 0.8 * np.eye(3), 0.12 * np.cross(np.eye(3), across)
+    return np.concatenate((0 * end, end, end, barb + aside, end, barb - aside), 1)
+
+
+_ARROW, _ARROW_UP = _arrow((0, 0, 1)), _arrow((0, 1, 0))     # the second for those along z
 
 
 def trust(people):
@@ -70,23 +80,22 @@ def ellipsoids(covariance, sigmas):
         sigmas: standard deviations that the half axes are long.
 
     Returns:
-        diameters (..., 3) m, at least 1 mm; quaternions (..., 4); NaN where unknown.
+        diameters (..., 3) m, at least 1 mm, in no order; quaternions (..., 4) of the axes that they
+        are along; NaN where unknown.
     """
     covariance = np.asarray(covariance, dtype=np.float64)
-    known = np.isfinite(covariance.sum((-1, -2)))
+    six = covariance.reshape(-1, 9).T.take(SIX, 0)
+    known = np.isfinite(six.sum(0))
     whole = known.all()
     if not whole:
-        covariance = np.where(known[..., None, None], covariance, 0.0)
-    values, vectors = np.linalg.eigh(covariance)
-    b, c = vectors[..., 1], vectors[..., 2]
-    # a rotation, no reflection
-    vectors[..., 0] = b[..., _NEXT] * c[..., _LAST] - b[..., _LAST] * c[..., _NEXT]
+        six[:, ~known] = 0.0
+    values, turns = principal_axes(six)
     size = 2 * sigmas * np.sqrt(np.maximum(values, 0))
-    size = np.minimum(np.maximum(size, 0.001), _LONGEST)
-    q = quaternions(vectors)
+    size = np.ascontiguousarray(np.minimum(np.maximum(size, 0.001), _LONGEST).T)
     if not whole:
-        size[~known], q[~known] = np.nan, np.nan
-    return size, q
+        size[~known], turns[~known] = np.nan, np.nan
+    shape = covariance.shape[:-2]
+    return size.reshape(*shape, 3), turns.reshape(*shape, 4)
 
 
 def arrows(joints, velocity):
@@ -99,23 +108,19 @@ def arrows(joints, velocity):
         (..., 6, 3) m: three segments; of no length where a velocity is unknown.
     """
     shaft = AHEAD * np.asarray(velocity, dtype=np.float64)
-    square = (shaft * shaft).sum(-1)
-    known = np.isfinite(square)
-    if not known.all():
+    square = (shaft * shaft) @ _SUM
+    longest = square.max(initial=0)
+    if not np.isfinite(longest):
+        known = np.isfinite(square)
         shaft[~known], square[~known] = 0.0, 0.0
-    if square.max(initial=0) > _LONGEST ** 2:
+        longest = square.max(initial=0)
+    if longest > _LONGEST ** 2:
         shaft *= np.minimum(1.0, _LONGEST / np.sqrt(np.maximum(square, 1e-18)))[..., None]
         square = np.minimum(square, _LONGEST ** 2)
-    out = np.zeros((*shaft.shape[:-1], 6, 3))
-    across = out[..., 3, :]
-    across[..., 0], across[..., 1] = 0.12 * shaft[..., 1], -0.12 * shaft[..., 0]   # shaft x z
+    out = shaft @ _ARROW
     level = shaft[..., 2] ** 2 > 0.99 * square
     if level.any():
-        across[level] = 0.12 * shaft[level] @ _ACROSS_Y
-    barb = joints + 0.8 * shaft
-    out[..., 5, :] = barb - across
-    across += barb
-    out[..., 0, :] = joints
-    end = joints + shaft
-    out[..., 1, :], out[..., 2, :], out[..., 4, :] = end, end, end
+        out[level] = shaft[level] @ _ARROW_UP
+    out = out.reshape(*shaft.shape[:-1], 6, 3)
+    out += joints[..., None, :]
     return out
