@@ -5,10 +5,9 @@ x forward out of the body, y to its left, z from the pelvis to the neck (REP-155
 
 import numpy as np
 
+from .matrices import dot
 from .skeleton import HIPS, NECK, PELVIS, SHOULDERS
 
-# of numpy 2; a third of the time
-_dot = getattr(np, 'vecdot', lambda a, b: (a * b).sum(-1))
 _NEXT, _LAST = np.array([1, 2, 0]), np.array([2, 0, 1])
 
 
@@ -35,11 +34,11 @@ def _axes(joints):
     left = (joints[..., HIPS[1], :] - joints[..., HIPS[0], :]
             + joints[..., SHOULDERS[1], :] - joints[..., SHOULDERS[0], :])
     with np.errstate(invalid='ignore', divide='ignore'):
-        tall = np.sqrt(_dot(z, z))[..., None]
+        tall = np.sqrt(dot(z, z))[..., None]
         z /= tall
-        lean = _dot(left, z)[..., None]
+        lean = dot(left, z)[..., None]
         y = left - lean * z
-        wide = np.sqrt(_dot(y, y))[..., None]
+        wide = np.sqrt(dot(y, y))[..., None]
         y /= wide
     out = np.empty(y.shape + (3,))
     out[..., 1], out[..., 2] = y, z

@@ -15,6 +15,7 @@ import numpy as np
 from .body_frame import body_rotation
 from .human_angles import of_axes
 from .human_model import DIMENSIONS, LINK_INDEX, LINK_OF_JOINT, LINKS, ORIGIN
+from .matrices import dot
 from .skeleton import HEAD_TOP, INDEX, NECK, NOSE, NUM_JOINTS, PELVIS
 
 _DIM = {name: i for i, name in enumerate(DIMENSIONS)}
@@ -61,8 +62,6 @@ _TURNS = np.zeros((3, 3, 3))
 for _i in range(3):
     _TURNS[_i, (_i + 2) % 3, (_i + 1) % 3], _TURNS[_i, (_i + 1) % 3, (_i + 2) % 3] = 1, -1
 _TURNS = _TURNS.reshape(3, 9)
-# of numpy 2; a third of the time
-_dot = getattr(np, 'vecdot', lambda a, b: (a * b).sum(-1))
 
 
 @dataclass
@@ -77,11 +76,11 @@ class Posture:
 
 
 def _unit(v):
-    return v / np.maximum(np.sqrt(_dot(v, v)), 1e-9)[..., None]
+    return v / np.maximum(np.sqrt(dot(v, v)), 1e-9)[..., None]
 
 
 def _sq(v):
-    return _dot(v, v)
+    return dot(v, v)
 
 
 def _cross(a, b):
@@ -137,8 +136,8 @@ def _head(local, base):
     z = _unit(local[:, HEAD_TOP] - base)
     ahead = local[:, NOSE] - base
     # a nose right below the top says nothing of where it points: the chest does then
-    ahead = ahead - _dot(ahead, z)[:, None] * z + np.array([1e-6, 0, 0])
-    x = _unit(ahead - _dot(ahead, z)[:, None] * z)
+    ahead = ahead - dot(ahead, z)[:, None] * z + np.array([1e-6, 0, 0])
+    x = _unit(ahead - dot(ahead, z)[:, None] * z)
     return _columns(x, _cross(z, x), z)
 
 
@@ -155,7 +154,7 @@ def _hinges(first, second):
     usual[:, 2:, 1] += 1
     usual = _unit(usual)
     hinge = _cross(second * _NATURAL, first)
-    over = (_dot(hinge, usual) < 0) & (_dot(first, second) > _OVERSTRETCHED)
+    over = (dot(hinge, usual) < 0) & (dot(first, second) > _OVERSTRETCHED)
     if over.any():
         hinge = np.where(over[..., None], -hinge, hinge)
     return hinge + _STRAIGHT * usual
@@ -197,14 +196,14 @@ def inverse(joints, dimensions=None, rotation=None):
     ahead = local[:, NOSE] - start[:, 4]
     # a nose right below the top says nothing of where it points: the chest does then
     ahead[:, 0] += 1e-6
-    side[:, 4] = ahead - _dot(ahead, first[:, 4])[:, None] * first[:, 4]
+    side[:, 4] = ahead - dot(ahead, first[:, 4])[:, None] * first[:, 4]
     side = _unit(side)
     third = _cross(first, side)
     axes = np.empty((n, 5, 3, 3))
     axes[:, :4, :, 0], axes[:, :4, :, 1] = third[:, :4], side[:, :4]
     np.negative(limbs, out=axes[:, :4, :, 2])
     axes[:, 4, :, 0], axes[:, 4, :, 1], axes[:, 4, :, 2] = side[:, 4], third[:, 4], first[:, 4]
-    bent, along = _dot(second, third[:, :4]), _dot(second, limbs)
+    bent, along = dot(second, third[:, :4]), dot(second, limbs)
     angles = of_axes(axes, bent, along)
 
     # second, turned into the plane at right angles to the hinge

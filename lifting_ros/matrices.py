@@ -2,6 +2,8 @@
 
 import numpy as np
 
+#: Products of vectors (..., n); numpy 2 has it, in a third of the time.
+dot = getattr(np, 'vecdot', lambda a, b: (a * b).sum(-1))
 #: Where the six different numbers of a symmetric matrix (xx xy xz yy yz zz) are in its nine, and
 #: which of the six are in the nine.
 SIX, NINE = np.array([0, 1, 2, 4, 5, 8]), np.array([0, 1, 2, 1, 3, 4, 2, 4, 5])
@@ -69,7 +71,7 @@ def principal_axes(six):
         (3, N) eigenvalues, the one that is apart last, and (N, 4) quaternions x y z w of rotations
         with the axes to them in their columns.
     """
-    # B = (A - mean) / scale has the eigenvalues 2 cos(phi + 2 pi k / 3), and cos(3 phi) = det B / 2
+    # B = (A - mean) / scale has the eigenvalues 2 cos(phi + 2 pi k / 3), cos(3 phi) = det B / 2
     mean = _MEAN @ six
     b = six - mean * _EYE
     scale = np.sqrt(_OFTEN @ (b * b) / 6)
@@ -77,7 +79,7 @@ def principal_axes(six):
     z = _cofactors(b)
     half = _HALF_FIRST @ (b * z)
     apart = np.copysign(2 * np.cos(np.arccos(np.minimum(np.abs(half), 1)) / 3), half)
-    # the cofactors of B - apart are z z^T but for a factor; the largest row is the best conditioned
+    # the cofactors of B - apart are z z^T but for a factor; its largest row is the best known
     z += apart * (b + apart * _EYE)
     row = _ROWS.take(z.take(_DIAGONAL, 0).argmax(0), 1)
     z = z.take(row * len(mean) + np.arange(len(mean)))

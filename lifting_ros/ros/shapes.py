@@ -80,8 +80,8 @@ def ellipsoids(covariance, sigmas):
         sigmas: standard deviations that the half axes are long.
 
     Returns:
-        diameters (..., 3) m, at least 1 mm, in no order; quaternions (..., 4) of the axes that they
-        are along; NaN where unknown.
+        diameters (..., 3) m, at least 1 mm, in no order; quaternions (..., 4) of their axes; NaN
+        where unknown.
     """
     covariance = np.asarray(covariance, dtype=np.float64)
     six = covariance.reshape(-1, 9).T.take(SIX, 0)

@@ -3,6 +3,7 @@
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from ..matrices import dot
 from ..skeleton import PELVIS
 
 #: Seconds in which the error that stays becomes another one: people turn and are hidden.
@@ -31,7 +32,7 @@ def keypoint_distance(a, a_seen, a_size, b, b_seen, b_size):
     else:
         gap = np.where(known, gap, 0.0)
         count = np.einsum('nj,mj,nmj->nm', ours, theirs, known)
-    total = np.einsum('nj,mj,nmj->nm', ours, theirs, gap)
+    total = dot(gap * theirs, ours[:, None])
     size = np.maximum((a_size[:, None] + b_size) / 2, 1.0)
     return np.where(count >= 3, total / (np.maximum(count, 1) * size), np.nan)
 
@@ -73,8 +74,8 @@ def image_cost(boxes, points, seen, boxes_new, points_new, seen_new):
     Returns:
         (N, M).
     """
-    size, size_new = np.sqrt(np.maximum(box_area(boxes), 1)), np.sqrt(
-        np.maximum(box_area(boxes_new), 1))
+    sizes = np.sqrt(np.maximum(box_area(np.concatenate((boxes, boxes_new))), 1))
+    size, size_new = sizes[:len(boxes)], sizes[len(boxes):]
     gap = keypoint_distance(points, seen, size, points_new, seen_new, size_new)
     known = np.isfinite(gap)
     if not known.all():
@@ -92,11 +93,13 @@ def plain(image):
     Returns:
         list of (row, column), or None where there is doubt.
     """
-    rows, columns = (i.tolist() for i in np.nonzero(image < _ELSEWHERE))
-    if len(set(rows)) < len(rows) or len(set(columns)) < len(columns) or not (
-            image[rows, columns] < _HERE).all():
+    # plain numbers: for so few numpy takes longer
+    near = [(row, column, cost) for row, costs in enumerate(image.tolist())
+            for column, cost in enumerate(costs) if cost < _ELSEWHERE]
+    if any(cost >= _HERE for _, _, cost in near) or any(
+            len({pair[i] for pair in near}) < len(near) for i in (0, 1)):
         return None
-    return list(zip(rows, columns, strict=True))
+    return [pair[:2] for pair in near]
 
 
 def place_cost(bank, fresh, gap, joints, covariance):
@@ -118,7 +121,7 @@ def place_cost(bank, fresh, gap, joints, covariance):
     n = len(bank)
     root, own = bank.position[:, PELVIS].copy(), bank.own[:, PELVIS].copy()
     stale = np.ones(n, bool)
-    stale[fresh] = False
+    stale[np.array(fresh, int)] = False
     stale = np.flatnonzero(stale)
     if len(stale):
         x, _, p = bank.carry(stale, gap[stale])

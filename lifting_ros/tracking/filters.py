@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..matrices import inverted_six
+from ..matrices import FROM_SIX, NINE, inverted_six
 from ..skeleton import NUM_JOINTS, PELVIS
 from . import motion, small
 from .noise import Noise
-from .small import EYE, full, mirrored, outer
+from .small import ABOVE, BELOW, EYE, SIX_BY_SIX, mirrored, outer
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,34 @@ class FilterOptions:
     drift: tuple = (0.5, 3.0)  # 1/s^2: velocity that errors which stay pretend, along and across
 
 
+# What is kept of a joint, in rows of (T, J): for a handful of people a call of numpy costs more
+# than its numbers, so what is treated alike lies side by side. Covariances of the position in the
+# still model and in the moving one, of the latter's position with its velocity (all nine), and of
+# its velocity; x, y, z of both positions and of the velocity; the probability that the joint
+# moves; of the last measurement's covariance what was new, and what stays.
+_STILL, _PLACE, _CROSS, _SPEED = slice(0, 6), slice(6, 12), slice(12, 21), slice(21, 27)
+_PLACES, _MOVING_MODEL = slice(0, 12), slice(6, 27)
+_MEANS, _MOVING, _WHITE, _BIAS = slice(27, 36), 36, slice(37, 43), slice(43, 49)
+_NUM_ROWS = 49
+#: Rows of the still position, the moving one and the velocity.
+_X0, _X1, _V = slice(27, 30), slice(30, 33), slice(33, 36)
+#: (3, 2) both models' positions; (6, 2) their covariances.
+_BOTH_X, _BOTH_P = 27 + np.arange(6).reshape(2, 3).T, np.arange(12).reshape(2, 6).T
+#: (3, 3, 3): those in full, and the velocity's with the position.
+_GAINS = np.stack((NINE.reshape(3, 3), 6 + NINE.reshape(3, 3), 12 + np.arange(9).reshape(3, 3).T),
+                  -1)
+#: Which of the two inverses each of these goes with, (3, 3, 3) of (6, 2) numbers, and (3,).
+_MODELS = np.array([0, 1, 1])
+_INVERSES = 2 * NINE.reshape(3, 3)[:, :, None] + _MODELS
+#: Of (3, 3, 2) numbers the twelve of both models' covariances, and their mirror images.
+_UPPER, _LOWER = ((2 * nine[:, None] + np.arange(2)).T.ravel() for nine in (ABOVE, BELOW))
+
+
 class FilterBank:
     """Positions and velocities of the 17 joints of T people.
 
-    Index 0 of the models is still, 1 moving; the still one has no velocity of its own. What is
-    given out has the people first; what is kept has the coordinates first (small.py).
-
-    Attributes:
-        moving: (T, 17) probability that the joint moves.
+    The still model has no velocity of its own. What is given out has the people first; what is
+    kept has the coordinates first (small.py).
     """
 
     def __init__(self, options=None):
@@ -51,40 +71,37 @@ class FilterBank:
         self._q = o.lively * (motion.PELVIS_Q + 3 * motion.SPREAD ** 2 / motion.TIME ** 3)
         self._q[PELVIS] = o.lively * motion.PELVIS_Q
         self._drive = self._q * EYE
-        # still and moving positions, covariances; velocity of the moving, its covariance with
-        # the position and its own; the parts of the last measurement's covariance
-        self._x, self._pp = np.zeros((3, 2, 0, j)), np.zeros((6, 2, 0, j))
-        self._v, self._vv = np.zeros((3, 0, j)), np.zeros((6, 0, j))
-        self._pv = np.zeros((3, 3, 0, j))
-        self._w, self._b = np.zeros((6, 0, j)), np.zeros((6, 0, j))
-        self.moving = np.zeros((0, j))
+        self._rest = o.rest ** 2 * EYE
+        self._state = np.zeros((_NUM_ROWS, 0, j))
         self._noise = Noise(o.memory)
         self._known = {}                               # moments of both models, once asked for
 
     def __len__(self):
         """How many people."""
-        return self.moving.shape[0]
+        return self._state.shape[1]
 
-    _ALL = ('_x', '_pp', '_v', '_pv', '_vv', '_w', '_b', 'moving')
+    @property
+    def moving(self):
+        """(T, 17) probability that the joint moves."""
+        return self._state[_MOVING]
 
     def keep(self, rows):
         """Keep these people (indices or mask), in this order."""
-        for name in self._ALL:
-            setattr(self, name, np.ascontiguousarray(getattr(self, name)[..., rows, :]))
+        self._state = np.ascontiguousarray(self._state[:, rows])
         self._noise.keep(rows)
         self._known = {}
 
     def add(self, position, covariance):
         """Start people from one measurement each: (K, 17, 3) m, (K, 17, 3, 3) m^2."""
-        k, o = len(position), self.options
         x = small.to_rows(position)
         self._noise.add(x)
         white, bias = self._noise.parts(slice(len(self), None), x, small.pack(covariance))
-        new = (np.stack((x, x), 1), np.stack((white, white), 1), np.zeros(x.shape),
-               np.zeros((3, 3, k, NUM_JOINTS)), np.broadcast_to(o.speed ** 2 * EYE, white.shape),
-               white, bias, np.full((k, NUM_JOINTS), 0.5))
-        for name, more in zip(self._ALL, new, strict=True):
-            setattr(self, name, np.concatenate((getattr(self, name), more), axis=-2))
+        new = np.zeros((_NUM_ROWS, *x.shape[1:]))
+        new[_STILL] = new[_PLACE] = new[_WHITE] = white
+        new[_SPEED] = self.options.speed ** 2 * EYE
+        new[_X0] = new[_X1] = x
+        new[_MOVING], new[_BIAS] = 0.5, bias
+        self._state = np.concatenate((self._state, new), axis=1)
         self._known = {}
 
     def turn(self, rotation, translation):
@@ -95,51 +112,67 @@ class FilterBank:
         """
         if not len(self):
             return
-        for name, turn in (('_x', rotation), ('_v', rotation),
-                           ('_pv', np.kron(rotation, rotation)),
-                           *((n, small.turning(rotation)) for n in ('_pp', '_vv', '_w', '_b'))):
-            old = getattr(self, name)
-            setattr(self, name, (turn @ old.reshape(len(turn), -1)).reshape(old.shape))
-        self._x += np.asarray(translation)[:, None, None, None]
+        six = small.turning(rotation)
+        for part, turn in ((_CROSS, np.kron(rotation, rotation)),
+                           (_MEANS, np.kron(np.eye(3), rotation)),
+                           *((part, six) for part in (_STILL, _PLACE, _SPEED, _WHITE, _BIAS))):
+            old = self._state[part]
+            self._state[part] = (turn @ old.reshape(len(turn), -1)).reshape(old.shape)
+        for place in (_X0, _X1):
+            self._state[place] += np.asarray(translation)[:, None, None]
         self._noise.turn(rotation, translation)
         self._known = {}
 
     def _rows(self, rows):
         """The rows, or a slice where they are everybody: arrays are then not copied."""
-        everybody = len(rows) == len(self) and list(rows) == list(range(len(rows)))
+        everybody = list(rows) == list(range(len(self)))
         return slice(None) if everybody else rows
+
+    def _keep_state(self, rows, state):
+        """Keep what was made of ``self._state[:, rows]``, where that was a copy."""
+        if not isinstance(rows, slice):
+            self._state[:, rows] = state
+        self._known = {}
 
     def predict(self, rows, dt):
         """Move people on by ``dt`` seconds, a time between images."""
         o, rows = self.options, self._rows(rows)
-        m, v = self.moving[rows], self._v[:, rows]
-        x, pp = self._x[:, :, rows], self._pp[:, :, rows]
-        pv, vv = self._pv[:, :, rows], self._vv[:, rows]
+        s = self._state[:, rows]
         # mix: who was still may have started, who moved may have stopped
         begin, end = 1 - np.exp(-dt / o.start), 1 - np.exp(-dt / o.stop)
+        m = s[_MOVING]
         still, stopped = 1 - m, m * end
         started = still * begin
-        to_still = still - started + stopped
         to_moving = started + m - stopped
-        a = stopped / to_still                    # of the still: share that had moved
-        b = started / to_moving                   # of the moving: share that was still
-        left = 1 - b
-        off = x[:, 1] - x[:, 0]
-        spread, more = outer(off), pp[:, 1] - pp[:, 0]
-        pp0 = pp[:, 0] + a * (more + (1 - a) * spread)
-        pp1 = pp[:, 1] - b * (more - left * spread)
-        pv = left * (pv + b * (off[:, None] * v))
-        vv = left * (vv + b * outer(v)) + (b * o.rest ** 2) * EYE
-        x0, x1, v = x[:, 0] + a * off, x[:, 1] - b * off, left * v
+        a = stopped / (still - started + stopped)     # of the still: share that had moved
+        b = started / to_moving                       # of the moving: share that was still
+        left, off = 1 - b, s[_X1] - s[_X0]
+        # spread of the models' means: of the moving model's position, with its velocity, and of
+        # the latter
+        v = s[_V]
+        spread = np.concatenate((off, v))
+        spread = spread.take(SIX_BY_SIX[0], 0) * spread.take(SIX_BY_SIX[1], 0)
+        was = s[_STILL].copy()
+        s[_STILL] += a * (s[_PLACE] - was + (1 - a) * spread[:6])
+        spread *= b
+        moving = s[_MOVING_MODEL]
+        moving += spread
+        moving *= left
+        s[_PLACE] += b * was
+        s[_SPEED] += b * self._rest
+        s[_X0] += a * off
+        s[_X1] -= b * off
+        v *= left
+        s[_MOVING] = to_moving
         # move
-        self._x[:, 0, rows], self._x[:, 1, rows] = x0, x1 + dt * v
-        self._pp[:, 0, rows] = pp0 + (30 * dt * o.settle) * self._w[:, rows]
-        self._pp[:, 1, rows] = pp1 + dt * (mirrored(pv) + dt * (vv + (dt / 3) * self._drive))
-        vv = vv + (dt / 2) * self._drive
-        self._pv[:, :, rows] = pv + dt * full(vv)
-        self._vv[:, rows] = vv + (dt / 2) * self._drive
-        self._v[:, rows], self.moving[rows] = v, to_moving
-        self._known = {}
+        drive, cross, speed = (dt / 2) * self._drive, s[_CROSS], s[_SPEED]
+        s[_STILL] += (30 * dt * o.settle) * s[_WHITE]
+        s[_PLACE] += dt * (mirrored(cross) + dt * (speed + (2 / 3) * drive))
+        speed += drive
+        cross += dt * speed.take(NINE, 0)
+        speed += drive
+        s[_X1] += dt * v
+        self._keep_state(rows, s)
 
     def update(self, rows, position, covariance, dt):
         """Take measurements of people who were moved on to their time.
@@ -148,39 +181,45 @@ class FilterBank:
             rows: (K,) indices; position: (K, 17, 3) m; covariance: (K, 17, 3, 3) m^2.
             dt: (K,) s since their last measurement.
         """
-        rows, z, s = self._rows(rows), small.to_rows(position), small.pack(covariance)
-        self._noise.learn(rows, z, s, dt)
-        white, self._b[:, rows] = self._noise.parts(rows, z, s)
-        self._w[:, rows] = white
-        x, six, pv = self._x[:, :, rows], self._pp[:, :, rows], self._pv[:, :, rows]
-        inverse, determinant = inverted_six(six + white[:, None])
-        inverse, pp = full(inverse), full(six)
-        off = z[:, None] - x
-        white_off = np.einsum('ij...,j...->i...', inverse, off)
+        rows, z, measured = self._rows(rows), small.to_rows(position), small.pack(covariance)
+        self._noise.learn(rows, z, measured, dt)
+        white, bias = self._noise.parts(rows, z, measured)
+        s = self._state[:, rows]
+        s[_WHITE], s[_BIAS] = white, bias
+        some = white.shape[1:]
+        off = z[:, None] - s.take(_BOTH_X, 0)
+        inverse, determinant = inverted_six(s.take(_BOTH_P, 0) + white[:, None])
+        inverse = inverse.reshape(12, *some).take(_INVERSES, 0)
+        # of the still position, the moving one and the velocity
+        gains = s.take(_GAINS, 0)
+        white_off = np.einsum('ij...,j...->i...', inverse[:, :, :2], off)
         score = (off * white_off).sum(0) + np.log(determinant)          # (2, K, 17)
-        gain = np.einsum('ij...,jl...->il...', pp, inverse)
-        self._x[:, :, rows] = x + np.einsum('ij...,j...->i...', pp, white_off)
-        self._pp[:, :, rows] = six - 0.5 * mirrored(np.einsum('ij...,jl...->il...', gain, pp))
-        self._v[:, rows] += np.einsum('ji...,j...->i...', pv, white_off[:, 1])
-        change = np.einsum('ji...,jl...->il...', pv, inverse[:, :, 1])
-        self._vv[:, rows] -= 0.5 * mirrored(np.einsum('ij...,jl...->il...', change, pv))
-        self._pv[:, :, rows] = pv - np.einsum('ij...,jl...->il...', gain[:, :, 1], pv)
-        prior = np.minimum(np.maximum(self.moving[rows], 1e-4), 1 - 1e-4)
+        s[_MEANS] += np.einsum('ijmtk,jmtk->mitk', gains, white_off.take(_MODELS, 1)
+                               ).reshape(9, *some)
+        share = np.einsum('ij...,jl...->il...', gains, inverse)
+        less = np.einsum('ij...,jl...->il...', share[:, :, :2], gains[:, :, :2])
+        less = less.reshape(18, *some)
+        s[_PLACES] -= 0.5 * (less.take(_UPPER, 0) + less.take(_LOWER, 0))
+        cross = s[_CROSS].reshape(3, 3, 1, *some)
+        less = np.einsum('ij...,jl...->il...', share[:, :, 1:], cross)
+        s[_SPEED] -= 0.5 * mirrored(less[:, :, 1].reshape(9, *some))
+        cross -= less[:, :, :1]
+        prior = np.minimum(np.maximum(s[_MOVING], 1e-4), 1 - 1e-4)
         better = np.minimum(np.maximum(0.5 * (score[0] - score[1]), -30), 30)
         likely = prior * np.exp(better)
-        self.moving[rows] = likely / (likely + 1 - prior)
-        self._known = {}
+        s[_MOVING] = likely / (likely + 1 - prior)
+        self._keep_state(rows, s)
 
     def resume(self, rows, dt):
         """People seen again after a gap of ``dt`` (K,) s: go on from where they would be."""
         position, velocity, own = self.carry(rows, dt)
-        self._x[:, :, rows] = small.to_rows(position)[:, None]
-        self._pp[:, :, rows] = small.pack(own)[:, None]
-        self._v[:, rows], self._pv[:, :, rows] = small.to_rows(velocity), 0
-        self._vv[:, rows] = self.options.speed ** 2 * EYE
-        self.moving[rows] = 0.5
+        s = self._state[:, rows]
+        s[_X0] = s[_X1] = small.to_rows(position)
+        s[_STILL] = s[_PLACE] = small.pack(own)
+        s[_V], s[_CROSS] = small.to_rows(velocity), 0
+        s[_SPEED], s[_MOVING] = self.options.speed ** 2 * EYE, 0.5
         self._noise.forget(rows)
-        self._known = {}
+        self._keep_state(rows, s)
 
     def carry(self, rows, dt):
         """Where people would be ``dt`` (K,) s after their last measurement.
@@ -220,12 +259,12 @@ class FilterBank:
     @property
     def bias(self):
         """(T, 17, 3, 3) m^2, covariance of the error that stays."""
-        return self._moment('bias', lambda: small.unpack(self._b))
+        return self._moment('bias', lambda: small.unpack(self._state[_BIAS]))
 
     @property
     def white(self):
         """(T, 17, 3, 3) m^2, covariance of what was new in the last measurement."""
-        return small.unpack(self._w)
+        return small.unpack(self._state[_WHITE])
 
     @property
     def position(self):
@@ -234,11 +273,12 @@ class FilterBank:
 
     @property
     def _place(self):
-        return self._moment('rows of position', lambda: self._x[:, 0] + self.moving * self._off)
+        return self._moment('rows of position',
+                            lambda: self._state[_X0] + self.moving * self._off)
 
     @property
     def _off(self):
-        return self._moment('off', lambda: self._x[:, 1] - self._x[:, 0])
+        return self._moment('off', lambda: self._state[_X1] - self._state[_X0])
 
     @property
     def own(self):
@@ -248,18 +288,25 @@ class FilterBank:
     @property
     def _own(self):
         def make():
-            more = self._pp[:, 1] - self._pp[:, 0] + (1 - self.moving) * outer(self._off)
-            return self._pp[:, 0] + self.moving * more
+            s = self._state
+            more = s[_PLACE] - s[_STILL] + (1 - self.moving) * outer(self._off)
+            more *= self.moving
+            more += s[_STILL]
+            return more
         return self._moment('rows of own', make)
 
     def covariance(self):
         """(T, 17, 3, 3) m^2 of the position, with the error that stays."""
-        return small.unpack(self._own + self._b)
+        return small.unpack(self._own + self._state[_BIAS])
 
     @property
     def velocity(self):
         """(T, 17, 3) m/s."""
-        return self._moment('velocity', lambda: small.to_vectors(self.moving * self._v))
+        return self._moment('velocity', lambda: small.to_vectors(self._speed))
+
+    @property
+    def _speed(self):
+        return self._moment('rows of velocity', lambda: self.moving * self._state[_V])
 
     @property
     def velocity_own(self):
@@ -269,12 +316,36 @@ class FilterBank:
     @property
     def _velocity_own(self):
         def make():
-            m, rest = self.moving, self.options.rest ** 2 * EYE
-            return m * (self._vv - rest + (1 - m) * outer(self._v)) + rest
+            m, s = self.moving, self._state
+            spread = (1 - m) * outer(s[_V])
+            spread += s[_SPEED]
+            spread -= self._rest
+            spread *= m
+            spread += self._rest
+            return spread
         return self._moment('rows of velocity_own', make)
 
     def velocity_covariance(self):
         """(T, 17, 3, 3) m^2/s^2, with what errors that drift pretend."""
-        return self._moment('velocity_covariance', lambda: small.unpack(
-            self._velocity_own + small.split(small.unit(self._place), self._b,
-                                             np.array(self.options.drift)[:, None, None])))
+        return self._moment('velocity_covariance', lambda: small.unpack(self._velocity_all))
+
+    @property
+    def _velocity_all(self):
+        def make():
+            share = np.array(self.options.drift)[:, None, None, None]
+            pretended, = small.split(small.unit(self._place), self._state[_BIAS], share)
+            return self._velocity_own + pretended
+        return self._moment('rows of velocity_covariance', make)
+
+    def joint(self, j):
+        """Of one joint of everybody what :class:`.reunion.Sight` keeps.
+
+        Returns:
+            position, velocity (T, 3); their covariances ``own``, ``bias`` and
+            ``velocity_covariance`` (T, 3, 3).
+        """
+        rows = np.concatenate([part[..., j] for part in (
+            self._place, self._speed, self._own, self._state[_BIAS], self._velocity_all)]).T
+        return (rows[:, :3], rows[:, 3:6],
+                *np.swapaxes(rows[:, 6:].reshape(-1, 3, 6) @ FROM_SIX, 0, 1).reshape(
+                    3, -1, 3, 3))

@@ -79,7 +79,8 @@ class Noise:
         share[:, 0] = np.minimum(_WHITE[:, None] * self.level[:, rows, None], 0.9)
         share[:, 1] = 1 - share[:, 0]
         white, bias = split(unit(position), covariance, share)
-        return white + 1e-8 * EYE, bias
+        white += 1e-8 * EYE
+        return white, bias
 
     def learn(self, rows, position, covariance, dt):
         """Learn from what a straight line through the last three measurements leaves in the

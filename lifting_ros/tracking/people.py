@@ -12,40 +12,39 @@ def states(bank, lifted, at, stamp, show_gap):
     """What filters say of people at ``stamp``.
 
     Args:
-        bank: FilterBank of T people. lifted, at: (T,) stamps of their last measurements and of
-        their filters' states. show_gap: for so long (s) after a measurement something is said.
+        bank: FilterBank of T people. lifted, at: lists of T stamps, of their last measurements
+        and of their filters' states. show_gap: for so long (s) after a measurement something is
+        said.
 
     Returns:
         list of T: fields of a person (joints, covariance, velocity, velocity_covariance), or
         None of whom nothing is said any more.
     """
-    gap = stamp - lifted
-    # copies, as the filters go on
-    parts = [np.array(bank.position), bank.covariance(), np.array(bank.velocity),
-             np.array(bank.velocity_covariance())]
-    stale = np.flatnonzero((gap > 0) & (gap <= show_gap))
-    if len(stale):
-        ahead = stamp - at[stale]
+    parts = [bank.position, bank.covariance(), bank.velocity, bank.velocity_covariance()]
+    stale = [i for i, then in enumerate(lifted) if 0 < stamp - then <= show_gap]
+    if stale:
+        parts = [part.copy() for part in parts]
+        ahead = stamp - np.array([at[i] for i in stale])
         x, v, own = bank.carry(stale, ahead)
         grown = (own - bank.own[stale]) / np.maximum(ahead, 1e-3)[:, None, None, None] ** 2
         parts[0][stale], parts[2][stale] = x, v
         parts[1][stale] = bank.bias[stale] + own
         parts[3][stale] += grown
-    return [dict(zip(_FIELDS, state, strict=True)) if g <= show_gap else None
-            for g, *state in zip(gap, *parts, strict=True)]
+    return [dict(zip(_FIELDS, state, strict=True)) if stamp - then <= show_gap else None
+            for then, *state in zip(lifted, *parts, strict=True)]
 
 
 class Seen:
     """Makes the people who are seen in an image.
 
     Args:
-        o: Observation. least: a keypoint is seen above this confidence.
+        o: Observation. seen: (N, 17) bool, its keypoints that are sure enough.
     """
 
-    def __init__(self, o, least):
+    def __init__(self, o, seen):
         """Take of all of them what is cheaper of all than of each."""
         self._o = o
-        hidden = (o.keypoint_confidence <= least).sum(1)
+        hidden = NUM_JOINTS - seen.sum(1)
         self._each = list(zip(o.confidence.tolist(), map(ScaleSource, o.scale_source.tolist()),
                               o.log_likelihood.tolist(), (hidden >= NUM_JOINTS // 3).tolist(),
                               strict=True))

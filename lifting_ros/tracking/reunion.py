@@ -47,13 +47,12 @@ class Sight:
     @classmethod
     def of(cls, bank, stamp):
         """Of everybody in a FilterBank."""
-        place, stays = bank.position[:, PELVIS], bank.bias[:, PELVIS]
-        along = np.einsum('ni,nij,nj->n', place, stays, place)
-        far = np.einsum('ni,ni->n', place, place)
+        place, velocity, own, stays, speed = bank.joint(PELVIS)
+        along = ((place[:, None] @ stays)[:, 0] * place).sum(1)
+        far = (place * place).sum(1)
         sigma = np.sqrt(np.maximum(along, 0) / np.maximum(far, 1e-18))
-        return [cls(stamp, *row) for row in zip(
-            place, bank.velocity[:, PELVIS], bank.own[:, PELVIS], stays,
-            bank.velocity_covariance()[:, PELVIS], sigma.tolist(), strict=True)]
+        return [cls(stamp, *row) for row in zip(place, velocity, own, stays, speed,
+                                                sigma.tolist(), strict=True)]
 
     def replaces(self, old):
         """Is it worth more than an older one? Who vanishes behind something is lifted worse and

@@ -11,12 +11,16 @@ from ..matrices import FROM_SIX, NINE
 
 _ROW, _COLUMN = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 1, 2, 1, 2, 2])
 #: Of nine rows those of the six, and those of their mirror images.
-_ABOVE, _BELOW = 3 * _ROW + _COLUMN, 3 * _COLUMN + _ROW
+ABOVE, BELOW = 3 * _ROW + _COLUMN, 3 * _COLUMN + _ROW
 #: Six rows of nine, the mean of mirror images.
 _PACK = np.zeros((6, 9))
 for _i in range(6):
-    _PACK[_i, _ABOVE[_i]] += 0.5
-    _PACK[_i, _BELOW[_i]] += 0.5
+    _PACK[_i, ABOVE[_i]] += 0.5
+    _PACK[_i, BELOW[_i]] += 0.5
+#: Of a vector (a, b) of six numbers what is multiplied for a a^T (6), a a^T (6), a b^T (9) and
+#: b b^T (6).
+SIX_BY_SIX = tuple(np.concatenate((i, nine // 3, 3 + i)) if k == 0 else np.concatenate(
+    (i, 3 + nine % 3, 3 + i)) for nine in (np.arange(9),) for k, i in enumerate((_ROW, _COLUMN)))
 #: How often each of the six is in the sum over all nine.
 _OFTEN = np.array([1.0, 2, 2, 1, 2, 1])[:, None, None]
 #: The identity, to be added to six rows of (T, J).
@@ -49,9 +53,8 @@ def full(six):
 
 
 def mirrored(nine):
-    """A + A^T of A: (3, 3, ...) -> (6, ...)."""
-    nine = nine.reshape(9, *nine.shape[2:])
-    return nine.take(_ABOVE, 0) + nine.take(_BELOW, 0)
+    """A + A^T of A: (9, ...) -> (6, ...)."""
+    return nine.take(ABOVE, 0) + nine.take(BELOW, 0)
 
 
 def outer(a):
@@ -78,20 +81,20 @@ def split(rays, cov, share):
     """A S A of a covariance S, A = root of the shares along the ray and across it.
 
     Args:
-        rays: (3, T, J) unit; cov: (6, T, J); share: (2, ..., 1 or T, 1 or J) along, across.
+        rays: (3, T, J) unit; cov: (6, T, J); share: (2, N, 1 or T, 1 or J) along, across, for each
+            of N results.
 
     Returns:
-        (..., 6, T, J), between 0 and S where the ray is an axis of S.
+        (N, 6, T, J), between 0 and S where the ray is an axis of S.
     """
     # with A = c I + d r r^T and w = S r: c^2 S + c d (w r^T + r w^T) + d^2 (r^T w) r r^T
-    line, weighed = outer(rays), np.einsum('ijtk,jtk->itk', full(cov), rays)
-    root = np.sqrt(share)
-    across = root[1]
-    more = root[0] - across
-    last = more * more * (rays * weighed).sum(0)
-    return (share[1][..., None, :, :] * cov
-            + (across * more)[..., None, :, :] * both(rays, weighed)
-            + last[..., None, :, :] * line)
+    weighed = np.einsum('ijtk,jtk->itk', full(cov), rays)
+    along, across = np.sqrt(share)[:, :, None]
+    more = along - across
+    out = across * across * cov
+    out += across * more * both(rays, weighed)
+    out += more * more * ((rays * weighed).sum(0) * outer(rays))
+    return out
 
 
 def unit(position):

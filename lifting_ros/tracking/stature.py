@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..matrices import dot
 from ..skeleton import INDEX, NECK, PELVIS
 
 _CHAINS = tuple((INDEX[f'{side}_{a}'], INDEX[f'{side}_{b}']) for side in ('left', 'right')
@@ -22,4 +23,4 @@ def bone_stature(joints):
         (N,) m, NaN where joints are.
     """
     bone = joints.take(_CHILDREN, 1) - joints.take(_PARENTS, 1)
-    return np.sqrt(np.einsum('nbi,nbi->nb', bone, bone)) @ _SHARE
+    return np.sqrt(dot(bone, bone)) @ _SHARE

@@ -134,6 +134,7 @@ def image_steps(before, now, seen):
     if not seen.all():
         step = np.where(seen[:, None], step, np.inf)                    # those unknown last
     step.sort(axis=-1)
-    count, row = seen.sum(1), np.arange(len(step))
-    middle = (step[row, :, (count - 1) // 2] + step[row, :, count // 2]) / 2
+    count, row = seen.sum(1), step.shape[-1] * np.arange(2 * len(step)).reshape(-1, 2)
+    middle = (step.take(row + ((count - 1) // 2)[:, None])
+              + step.take(row + (count // 2)[:, None])) / 2
     return np.where((count >= _SHARED)[:, None], middle, np.nan)

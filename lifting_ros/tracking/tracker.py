@@ -83,33 +83,34 @@ class Tracker:
         self._forget(stamp)
         tracks, o = self._tracks, observation
         self._size = o.image_size
-        fresh = np.array([t.lifted is not None and t.lifted == last for t in tracks], bool)
-        fresh = np.flatnonzero(fresh[:len(self._bank)])
-        if len(fresh):
+        seen = o.keypoint_confidence > self.options.seen
+        before = np.array([t.person.keypoints for t in tracks])
+        fresh = [row for row, t in enumerate(tracks[:len(self._bank)]) if t.lifted == last]
+        if fresh:
             self._bank.predict(fresh, stamp - last)
             for row in fresh:
                 tracks[row].at = stamp
         stature = bone_stature(o.joints)
-        pairs = self._associate(o, stamp, fresh, stature)
+        pairs = self._associate(o, stamp, fresh, stature, before, seen)
         taken = {column for _, column in pairs}
         known = o.lifted()
+        known = known.tolist()
         self._measure(o, [p for p in pairs if known[p[1]] and p[0] < len(self._bank)], stamp,
-                      set(fresh.tolist()))
-        now = {tracks[row]: column for row, column in pairs}
-        new = [c for c in range(len(o)) if c not in taken]
-        now |= {Track(self._ids, stamp): c for c in new}
-        first = [t for t in now if t not in tracks[:len(self._bank)] and known[now[t]]]
-        rest = [t for t in [*tracks[len(self._bank):], *now]
-                if t not in first and t not in tracks[:len(self._bank)]]
+                      fresh)
+        new = {Track(self._ids, stamp): c for c in range(len(o)) if c not in taken}
+        now = {tracks[row]: column for row, column in pairs} | new
+        without = [*tracks[len(self._bank):], *new]       # a filter
+        tracks = tracks[:len(self._bank)]
+        first = [t for t in without if t in now and known[now[t]]]
         if first:
             columns = [now[t] for t in first]
             self._bank.add(o.joints[columns], o.covariance[columns])
             for track in first:
                 track.lifted = track.at = stamp
-        self._tracks = [*tracks[:len(self._bank) - len(first)], *first, *dict.fromkeys(rest)]
-        self._see(now, o, stature, stamp)
+        self._see(now, o, stature, stamp, self._steps(pairs, before, o.keypoints, seen))
+        self._tracks = [*tracks, *first, *(t for t in without if t not in first)]
         self._reunite(stamp)
-        return self._people(o, now, stamp)
+        return self._people(people.Seen(o, seen), now, stamp)
 
     def _near(self, stamp):
         """For how long (s) people count as seen just now."""
@@ -123,9 +124,10 @@ class Tracker:
                     t.memory is None or t.seen - t.born >= options.glimpse):
                 self._settle(t)
         claimed = self._claimed()
+        soon = min(near, options.keep, options.keep_left, 0.4)
 
         def stays(t):
-            if t in claimed:
+            if stamp - t.seen <= soon or t in claimed:
                 return True
             if t.memory is not None and stamp - t.seen > near:
                 return False
@@ -137,8 +139,7 @@ class Tracker:
         self._keep([stays(t) for t in self._tracks])
 
     def _keep(self, keep):
-        keep = np.array(keep, bool)
-        if not keep.all():
+        if not all(keep):
             self._bank.keep(np.flatnonzero(keep[:len(self._bank)]))
             self._tracks = [t for t, k in zip(self._tracks, keep) if k]
 
@@ -186,23 +187,21 @@ class Tracker:
         for b, track in enumerate(new):
             track.memory = old[pairs[b]] if b in pairs else None
 
-    def _associate(self, o, stamp, fresh, stature):
+    def _associate(self, o, stamp, fresh, stature, before, seen):
         tracks = self._tracks
         if not tracks or not len(o):
             return []
-        image = self._image_cost(o, stamp)
+        image = self._image_cost(o, stamp, before, seen)
         # people who stand apart, and were all seen in the last image, need no more
         pairs = association.plain(image) if len(fresh) == len(tracks) else None
         return self._weigh(o, stamp, fresh, stature, image) if pairs is None else pairs
 
-    def _image_cost(self, o, stamp):
+    def _image_cost(self, o, stamp, before, seen):
         boxes = np.array([t.box_at(stamp) for t in self._tracks])
         moved = boxes[:, :2] - np.array([t.box[:2] for t in self._tracks])
-        people, least = [t.person for t in self._tracks], self.options.seen
-        return association.image_cost(
-            boxes, np.array([p.keypoints for p in people]) + moved[:, None],
-            np.array([p.keypoint_confidence for p in people]) > least,
-            o.box, o.keypoints, o.keypoint_confidence > least)
+        sure = np.array([t.person.keypoint_confidence for t in self._tracks]) > self.options.seen
+        return association.image_cost(boxes, before + moved[:, None], sure, o.box, o.keypoints,
+                                      seen)
 
     def _weigh(self, o, stamp, fresh, stature, image):
         """Pairs by all that is known: image, place, stature and clothes."""
@@ -245,14 +244,17 @@ class Tracker:
         for track in tracks:
             track.lifted = track.at = stamp
 
-    def _people(self, o, now, stamp):
-        """Everybody who is given out: those of ``now`` (track -> column), then those lost."""
+    def _people(self, sight, now, stamp):
+        """Everybody who is given out: those of ``now`` (track -> column of ``sight``), then those
+        lost.
+        """
         options, n = self.options, len(self._bank)
         states = [None] * len(self._tracks)
         if n:
-            times = np.array([(t.lifted, t.at) for t in self._tracks[:n]])
-            states[:n] = people.states(self._bank, *times.T, stamp, options.show_gap)
-        claimed, sight = self._claimed(), people.Seen(o, options.seen)
+            tracks = self._tracks[:n]
+            states[:n] = people.states(self._bank, [t.lifted for t in tracks],
+                                       [t.at for t in tracks], stamp, options.show_gap)
+        claimed = self._claimed()
         here, lost = [], []
         for track, state in zip(self._tracks, states, strict=True):
             column = now.get(track)
@@ -267,16 +269,21 @@ class Tracker:
                 lost.append(people.predicted(track, state, stamp, options.show_gap))
         return here + lost
 
-    def _see(self, now, o, stature, stamp):
-        """Tell the tracks of ``now`` (track -> column) what was seen of them."""
-        known = [(t, c) for t, c in now.items() if t.person is not None]
-        steps, boxes, stature = {}, o.box.tolist(), stature.tolist()
-        if known:
-            columns = [c for _, c in known]
-            seen = o.keypoint_confidence[columns] > self.options.seen
-            steps = dict(zip((t for t, _ in known), image_steps(
-                np.array([t.person.keypoints for t, _ in known]), o.keypoints[columns], seen
-                ).tolist(), strict=True))
+    def _steps(self, pairs, before, keypoints, seen):
+        """How far the people of ``pairs`` have come in the image, track -> (x, y) px."""
+        if not pairs:
+            return {}
+        rows, columns = zip(*pairs, strict=True)
+        steps = image_steps(before.take(rows, 0), keypoints.take(columns, 0),
+                            seen.take(columns, 0))
+        return dict(zip((self._tracks[row] for row in rows), steps.tolist(), strict=True))
+
+    @staticmethod
+    def _see(now, o, stature, stamp, steps):
+        """Tell the tracks of ``now`` (track -> column) what was seen of them; steps: as of
+        :meth:`_steps`.
+        """
+        boxes, stature = o.box.tolist(), stature.tolist()
         for track, column in now.items():
             track.follow(boxes[column], steps.get(track), stamp, o.image_size)
             track.learn(stature[column],
