@@ -63,8 +63,8 @@ def of_axes(axes, bent, along):
         (N, 20) rad, in the order of ANGLES.
     """
     flat = axes.reshape(len(axes), 45)
-    sine, cosine = flat[:, _SINE] * _SINE_SIGN, flat[:, _COSINE] * _COSINE_SIGN
-    rest = np.hypot(flat[:, _REST[0]], flat[:, _REST[1]])
+    sine, cosine = flat.take(_SINE, 1) * _SINE_SIGN, flat.take(_COSINE, 1) * _COSINE_SIGN
+    rest = np.hypot(flat.take(_REST[0], 1), flat.take(_REST[1], 1))
     across = rest[:, :2]
     sine[:, _SHOULDER_P], cosine[:, _BY_SINE] = across, rest[:, 2:]
     sine[:, _HINGE], cosine[:, _HINGE] = bent, along

@@ -35,6 +35,14 @@ for _i, (_x, _y, _z) in enumerate(_AXES):
     _SKEW[_i] = [[0, -_z, _y], [_z, 0, -_x], [-_y, _x, 0]]
 _OUTER = _AXES[:, :, None] * _AXES[:, None, :]
 _MODEL_LINKS = np.array([LINK_INDEX.get(LINK_OF_JOINT[j], -1) for j in MODELLED])
+#: Sines and cosines of half the angles, dimensions and 1, times this: origin and quaternion of
+#: every link in its parent, (26 x 7).
+_FRAMES = np.zeros((2 * len(_MOVING) + len(DIMENSIONS) + 1, len(LINKS), 7))
+for _i, (_link, _axis) in enumerate(zip(_MOVING, _AXES)):
+    _FRAMES[_i, _link, 3:6], _FRAMES[len(_MOVING) + _i, _link, 6] = _axis, 1.0
+_FRAMES[2 * len(_MOVING):-1, :, :3] = ORIGIN.transpose(2, 0, 1)
+_FRAMES[-1, np.setdiff1d(np.arange(len(LINKS)), _MOVING), 6] = 1.0
+_FRAMES = _FRAMES.reshape(len(_FRAMES), -1)
 # The limbs side by side: left arm, right arm, left leg, right leg.
 _LIMBS = (('l', 'shoulder', 'elbow', 'wrist'), ('r', 'shoulder', 'elbow', 'wrist'),
           ('l', 'hip', 'knee', 'ankle'), ('r', 'hip', 'knee', 'ankle'))
@@ -47,6 +55,10 @@ _LIMB_LINKS = np.array([LINK_INDEX[f'{limb[0]}_y_{limb[1]}'] for limb in _LIMBS]
 _TORSO, _NECK_LINK = LINK_INDEX['torso'], LINK_INDEX['r_head']
 #: Links at the beginning, and joints that are aimed at: of the limbs, and of the head.
 _STARTS, _AIMS = np.append(_LIMB_LINKS, _NECK_LINK), np.append(_MIDDLE, HEAD_TOP)
+#: Where these begin, and the torso and the head in their parents: dimensions times this, (7 x 3).
+_BEGINS = ORIGIN[[*_STARTS, _TORSO, LINK_INDEX['head']]]
+_BEGINS[[0, 1, 4]] += ORIGIN[_TORSO]
+_BEGINS = np.ascontiguousarray(_BEGINS.reshape(-1, len(DIMENSIONS)).T)
 #: Joints that the model places, beside the pelvis.
 _PLACED = np.concatenate(([NECK, NOSE], _START, _MIDDLE, _END))
 #: first @ this is (1, 0, 0.6) x first.
@@ -181,14 +193,12 @@ def inverse(joints, dimensions=None, rotation=None):
         rotation = body_rotation(joints)
     position = joints[:, PELVIS]
     local = (joints - position[:, None]) @ rotation
-    origin, n = _origins(dims), len(joints)
-    start = origin[:, _STARTS]                                  # of the limbs and the head
-    start[:, 4] += origin[:, _TORSO]
-    start[:, :2] += origin[:, _TORSO, None]
-    first = _unit(local[:, _AIMS] - start)
+    n = len(joints)
+    start = (dims @ _BEGINS).reshape(n, 7, 3)
+    first = _unit(local.take(_AIMS, 1) - start[:, :5])
     limbs = first[:, :4]
-    middle = start[:, :4] + limbs * dims[:, _UPPER, None]
-    second = _unit(local[:, _END] - middle)
+    middle = start[:, :4] + limbs * dims.take(_UPPER, 1)[..., None]
+    second = _unit(local.take(_END, 1) - middle)
 
     # what is at right angles to the first axis of each: the hinge; where the nose points
     side = np.empty_like(first)
@@ -209,15 +219,15 @@ def inverse(joints, dimensions=None, rotation=None):
     # second, turned into the plane at right angles to the hinge
     turned = along[..., None] * limbs + bent[..., None] * third[:, :4]
     model = np.empty((n, len(_PLACED), 3))
-    model[:, 0] = origin[:, _TORSO]
-    model[:, 1] = start[:, 4] + (axes[:, 4] @ origin[:, LINK_INDEX['head'], :, None])[..., 0]
+    model[:, 0] = start[:, 5]
+    model[:, 1] = start[:, 4] + (axes[:, 4] @ start[:, 6, :, None])[..., 0]
     model[:, 2:6], model[:, 6:10] = start[:, :4], middle
-    model[:, 10:] = middle + turned * (dims[:, _LOWER] / np.sqrt(bent * bent + along * along)
+    model[:, 10:] = middle + turned * (dims.take(_LOWER, 1) / np.sqrt(bent * bent + along * along)
                                        )[..., None]
-    model -= local[:, _PLACED]
+    model -= local.take(_PLACED, 1)
     residual = np.full((n, NUM_JOINTS), np.nan)
     residual[:, _PLACED], residual[:, PELVIS] = np.sqrt(_sq(model)), 0.0
-    bad = ~np.isfinite(joints.sum((1, 2)))
+    bad = ~np.isfinite(joints.reshape(n, 3 * NUM_JOINTS).sum(1))
     if bad.any():
         angles[bad] = residual[bad] = np.nan
     return Posture(position, rotation, angles, dims, residual)
@@ -230,15 +240,11 @@ def transforms(posture):
         posture: :class:`Posture` of N people.
 
     Returns:
-        origins (N, 26, 3) m and quaternions (N, 26, 4) x y z w, in the order of LINKS.
+        (N, 26, 7) in the order of LINKS: origins, m, then quaternions x y z w.
     """
-    origin = _origins(posture.dimensions)
-    quaternions = np.zeros((*origin.shape[:2], 4))
-    quaternions[..., 3] = 1.0
-    half = posture.angles / 2
-    quaternions[:, _MOVING, :3] = np.sin(half)[..., None] * _AXES
-    quaternions[:, _MOVING, 3] = np.cos(half)
-    return origin, quaternions
+    n, half = len(posture.angles), posture.angles / 2
+    numbers = np.concatenate((np.sin(half), np.cos(half), posture.dimensions, np.ones((n, 1))), 1)
+    return (numbers @ _FRAMES).reshape(n, len(LINKS), 7)
 
 
 def forward(posture):

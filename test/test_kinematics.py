@@ -143,7 +143,8 @@ def test_forward_and_residual_agree_with_the_urdf_by_itself(clip):
     named = {i: {f'{a}_q': v for a, v in zip(ANGLES, posture.angles[i])}
              for i in range(len(joints))}
     text = human_model.urdf('q', dims)
-    origins, quaternions = kinematics.transforms(posture)
+    frames = kinematics.transforms(posture)
+    origins, quaternions = frames[..., :3], frames[..., 3:]
     for i in range(len(joints)):
         there = follow(text, 'body_q', named[i], posture.rotation[i], posture.position[i])
         for k, link in enumerate(LINKS):

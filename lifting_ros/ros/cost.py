@@ -132,7 +132,7 @@ def measure(people=4, frames=400, rate=60.0, sigmas=1.0, listeners=True):
                                body_frames=False)
             clock.append(time.process_time_ns())
             if out.get_subscription_count() or not listeners:
-                out.publish(markers.render(found, header, 0.5, sigmas))
+                out.publish(markers.render(found, header, 0.5, sigmas, states=states))
             clock.append(time.process_time_ns())
             if n >= settle:
                 for part, ns in zip(spent, np.diff(clock)):

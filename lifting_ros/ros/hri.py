@@ -131,10 +131,10 @@ class Bodies:
         bodies = [self._body(p.id, now) for p in people]
         rows, boxes = np.zeros((len(people), _NUMBERS)), None
         if size is not None:
-            boxes = _image(rows, people, size)
+            boxes = states.boxes
+            _image(rows, states, size)
         good, frames = self._space(rows, people, bodies, states, twists, now, body_frames)
-        moving = np.isfinite(states.velocity.sum((1, 2)))
-        self._send(header, seen, people, rows, frames, boxes, good, moving, body_frames)
+        self._send(header, seen, people, rows, frames, boxes, good, states.moving, body_frames)
         if image is not None:
             for body, box in zip(bodies, boxes):
                 body.crop(seen, box, image, size)
@@ -155,7 +155,7 @@ class Bodies:
             (N,) bool, of whom it is; (M, 26 or 27, 7) the frames of these M.
         """
         joints, rotation = states.joints, states.rotation
-        good = np.isfinite(joints.sum((1, 2)))
+        good = states.placed
         # limbs do not grow: once known, lengths are looked at now and then, everybody is asked
         if any([body.curious() for body in bodies]):
             for body, person, dims, placed in zip(bodies, people, kinematics.measure(joints),
@@ -165,7 +165,7 @@ class Bodies:
         dims = np.array([body.dimensions for body in bodies])
         posture = kinematics.inverse(joints, dims, rotation)
         # somebody folded up like a knife has no axes: leave him out
-        good &= np.isfinite(posture.angles.sum(1) + dims.sum(1) + rotation.sum((1, 2)))
+        good = good & np.isfinite(posture.angles.sum(1) + dims.sum(1) + rotation.sum((1, 2)))
         residual = posture.residual[:, _MODELLED]
         rows[:, _ANGLES], rows[:, _RESIDUAL] = posture.angles, residual
         rows[:, _POSITION], rows[:, _VELOCITY] = posture.position, twists
@@ -175,7 +175,7 @@ class Bodies:
         if self._tf is None:
             return good, np.zeros(0)
         frames = np.empty((len(people), 1 + len(human_model.LINKS), 7))
-        frames[:, 1:, :3], frames[:, 1:, 3:] = kinematics.transforms(posture)
+        frames[:, 1:] = kinematics.transforms(posture)
         if body_frames:
             frames[:, 0, :3], frames[:, 0, 3:] = posture.position, states.quaternion
         else:
@@ -259,25 +259,23 @@ class Bodies:
             self._node.destroy_publisher(self._tf)
 
 
-def _image(rows, people, size):
-    """Fill in regions and 2D points; returns the boxes (N, 4) px."""
-    width, height = size
-    boxes = np.array([p.box for p in people], dtype=np.float64)
+def _image(rows, states, size):
+    """Fill in regions and 2D points."""
+    scale = 1 / np.array((*size, *size), float)
     region, points = rows[:, :5], rows[:, 5:5 + 3 * len(SKELETON2D)]
-    region[:, :4] = boxes * (1 / width, 1 / height, 1 / width, 1 / height)
-    region[:, 4] = [p.confidence for p in people]
-    seen = np.empty((len(people), NUM_JOINTS, 3))
-    seen[..., :2] = np.array([p.keypoints for p in people]) * (1 / width, 1 / height)
-    seen[..., 2] = [p.keypoint_confidence for p in people]
-    points[:] = seen[:, _SKELETON2D].reshape(len(people), -1)
+    np.multiply(states.boxes, scale, out=region[:, :4])
+    region[:, 4] = states.confidence
+    seen = np.empty((len(rows), NUM_JOINTS, 3))
+    np.multiply(states.keypoints, scale[:2], out=seen[..., :2])
+    seen[..., 2] = states.keypoint_confidence
+    seen = seen.take(_SKELETON2D, 1)
+    points[:] = seen.reshape(len(rows), -1)
     both = rows[:, :_PARTS['skeleton2d'].stop]
     np.maximum(both, 0, out=both)
     np.minimum(both, 1, out=both)
-    known = points.reshape(len(people), -1, 3)
-    known = (known[..., 2] > 0) & np.isfinite(known.sum(-1))
+    known = (seen[..., 2] > 0) & np.isfinite(seen.sum(-1))
     if not known.all():
         points[~np.repeat(known, 3, axis=1)] = 0.0
-    return boxes
 
 
 def _always():

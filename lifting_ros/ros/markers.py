@@ -11,7 +11,9 @@ from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
 from ..drawing import bone_colour
+from ..matrices import dot
 from ..skeleton import BONES, HEAD_TOP, INDEX, JOINTS, NECK, NUM_JOINTS, PELVIS
+from .body_states import BodyStates
 from .shapes import arrows, ellipsoids, trust
 from .template import Marks, Template
 
@@ -29,34 +31,34 @@ _CHILDREN = [child for child, _ in BONES]
 class _Drawing:
     """The people of an image as arrays, and a key of everything in them that is no number."""
 
-    def __init__(self, people, sigmas, velocities):
+    def __init__(self, people, sigmas, velocities, states):
         # the order of people in the answers changes with their confidence; here it must not
-        people = sorted(people, key=lambda p: p.id)
-        n = len(people)
-        joints = np.array([p.joints for p in people], np.float64).reshape(n, NUM_JOINTS, 3)
-        placed = np.isfinite(joints.sum((1, 2)))
-        if not placed.all():
-            people, joints = [p for p, known in zip(people, placed) if known], joints[placed]
-            n = len(people)
+        order = sorted(np.flatnonzero(states.placed).tolist(), key=lambda i: people[i].id)
+        people, n = [people[i] for i in order], len(order)
+        order = np.array(order, int)
         self.names = [p.id for p in people]
         self.texts = [f'{p.id} {p.confidence:.2f}' for p in people]
-        self.joints = joints
-        self.alpha = _FAINTEST + (1 - _FAINTEST) * trust(people)
+        self.joints = states.joints.take(order, 0)
+        self.alpha = _FAINTEST + (1 - _FAINTEST) * trust(
+            states.keypoint_confidence.take(order, 0),
+            np.array([p.source for p in people], int).reshape(n, NUM_JOINTS),
+            [p.matched for p in people])
         self.faint = 0.25 * self.alpha
         up = self.joints[:, HEAD_TOP] - self.joints[:, NECK]
         self.tops = self.joints[:, HEAD_TOP] + 0.15 * up / np.maximum(
-            np.sqrt((up * up).sum(1, keepdims=True)), 1e-6)
+            np.sqrt(dot(up, up)), 1e-6)[:, None]
         self.moving = np.zeros(n, bool)
         self.lines = np.zeros((n, 6 * len(MOVING), 3))
         self.visible = np.zeros((n, NUM_JOINTS), bool)
         self.axes = np.zeros((n, NUM_JOINTS, 7))
         if velocities and n:
-            speed = np.array([p.velocity for p in people], dtype=np.float64)
-            self.moving = np.isfinite(speed.sum((1, 2)))
-            self.lines = arrows(self.joints[:, _MOVING], speed[:, _MOVING]).reshape(n, -1, 3)
+            self.moving = states.moving.take(order)
+            self.lines = arrows(
+                self.joints.take(_MOVING, 1),
+                states.velocity.take(order, 0).take(_MOVING, 1)).reshape(n, -1, 3)
         if sigmas > 0 and n:
             self.axes[..., :3], self.axes[..., 3:] = ellipsoids(
-                np.array([p.covariance for p in people]), sigmas)
+                states.covariance.take(order, 0), sigmas)
             self.visible = np.isfinite(self.axes[..., 0])
         self.key = (tuple(self.names), tuple(len(t) for t in self.texts), self.moving.tobytes(),
                     self.visible.tobytes())
@@ -103,7 +105,7 @@ class Markers:
         self._next, self._stamp, self._pause = 0, None, 0.0
         self._key, self._template = None, None
 
-    def update(self, people, header, lifetime, sigmas=0.0, velocities=True):
+    def update(self, people, header, lifetime, sigmas=0.0, velocities=True, states=None):
         """Markers of the people of an image, and the deletion of those no longer there.
 
         Args:
@@ -114,20 +116,22 @@ class Markers:
                 images come at longer intervals, so that nothing blinks.
             sigmas: size of the ellipsoids in standard deviations; 0: none.
             velocities: draw arrows.
+            states: :class:`~lifting_ros.ros.body_states.BodyStates` of the people, where they
+                are there already.
 
         Returns:
             MarkerArray: for each person bones (LINE_LIST), joints (SPHERE_LIST), a label, arrows
             (LINE_LIST) where its velocity is known, and ellipsoids (SPHERE) where asked for.
         """
-        drawing = _Drawing(people, sigmas, velocities)
+        drawing = _Drawing(people, sigmas, velocities, states or BodyStates(people))
         return self._array(drawing, header, self._lifetime(header, lifetime))
 
-    def render(self, people, header, lifetime, sigmas=0.0, velocities=True):
+    def render(self, people, header, lifetime, sigmas=0.0, velocities=True, states=None):
         """As :meth:`update`, but bytes wherever nothing but numbers changed since the last call.
 
         rclpy publishes either; bytes cost a tenth.
         """
-        drawing = _Drawing(people, sigmas, velocities)
+        drawing = _Drawing(people, sigmas, velocities, states or BodyStates(people))
         lifetime = self._lifetime(header, lifetime)
         if (header.frame_id, lifetime, drawing.key) != self._key or self._template is False:
             return self._array(drawing, header, lifetime)

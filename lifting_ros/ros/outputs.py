@@ -129,7 +129,8 @@ class Outputs:
         if self._marker_out.get_subscription_count():
             values = self._values()
             self._marker_out.publish(self._markers.render(
-                answer.people, answer.header, values['marker_lifetime'], values['ellipsoids']))
+                answer.people, answer.header, values['marker_lifetime'], values['ellipsoids'],
+                states=answer.states))
             self._shown = answer.header
 
     def _show_picture(self, answer):

@@ -4,7 +4,6 @@ import numpy as np
 
 from ..matrices import SIX, principal_axes
 from ..person import Source
-from ..skeleton import NUM_JOINTS
 
 AHEAD = 0.4           # s; an arrow ends where the joint would be then
 #: How far joints of a source may be trusted.
@@ -25,18 +24,21 @@ def _arrow(across):
 _ARROW, _ARROW_UP = _arrow((0, 0, 1)), _arrow((0, 1, 0))     # the second for those along z
 
 
-def trust(people):
-    """How far the joints may be trusted: (N, 17) in 0..1.
+def trust(confidence, source, matched):
+    """How far joints may be trusted.
 
     A joint that is seen: its confidence in the image, doubled. One that is not, 0.2. A person that
     is only predicted: half of that.
+
+    Args:
+        confidence: (N, 17) of the keypoints. source: (N, 17), Source of the joints. matched: list
+            of N bool, whether the person was seen.
+
+    Returns:
+        (N, 17) in 0..1.
     """
-    if not people:
-        return np.zeros((0, NUM_JOINTS))
-    seen = 2 * np.array([p.keypoint_confidence for p in people], dtype=np.float64)
-    out = np.maximum(seen, 0.2)        # 0.2 too where confidence is 0
-    out = np.minimum(out, _MOST[np.array([p.source for p in people])])
-    matched = [p.matched for p in people]
+    out = np.maximum(2 * confidence, 0.2)        # 0.2 too where confidence is 0
+    out = np.minimum(out, _MOST.take(source))
     return out if all(matched) else out * np.where(matched, 1.0, 0.5)[:, None]
 
 

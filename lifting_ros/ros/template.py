@@ -105,6 +105,7 @@ class Template:
         if found != set(range(marks.numbers)):
             raise ValueError('marks are missing in the serialized message')
         self._stamps = np.flatnonzero((self._u4[:-1] == _SEC) & (self._u4[1:] == _NANOSEC))
+        self._both = np.stack((self._stamps, self._stamps + 1), 1)
         self._one = int(self._stamps[0]) if len(self._stamps) == 1 else None
         self._texts = []
         for text in marks.texts:
@@ -146,7 +147,7 @@ class Template:
         if self._one is not None:
             self._u4[self._one], self._u4[self._one + 1] = sec, nanosec
         else:
-            self._u4[self._stamps], self._u4[self._stamps + 1] = sec, nanosec
+            self._u4[self._both] = sec, nanosec
         for (at, length), text in zip(self._texts, texts):
             if len(text) != length:
                 raise ValueError(f'the text must have {length} bytes: {text!r}')

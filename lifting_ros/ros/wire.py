@@ -69,13 +69,11 @@ def _numbers(people, width, height, states):
     parts[..., 3:12] = states.covariance.reshape(n, NUM_JOINTS, 9)
     parts[..., 15:] = states.spread.reshape(n, NUM_JOINTS, 9)
     f4 = np.empty((n, SINGLES), np.float32)
-    f4[:, 0], f4[:, 1] = [p.confidence for p in people], [p.age for p in people]
+    f4[:, 0], f4[:, 1] = states.confidence, [p.age for p in people]
     parts = f4[:, 2:].reshape(n, NUM_JOINTS, 3)
-    seen = np.array([p.keypoint_confidence for p in people], np.float64).reshape(n, NUM_JOINTS)
-    parts[..., 0] = seen
-    pixels = np.array([p.keypoints for p in people], np.float64).reshape(n, NUM_JOINTS, 2)
-    parts[..., 1:] = np.where(seen[..., None] > 0, pixels, np.nan)
-    u4 = to_rois(np.array([p.box for p in people], np.float64).reshape(n, 4), width, height)
+    parts[..., 0] = states.keypoint_confidence
+    parts[..., 1:] = np.where(states.keypoint_confidence[..., None] > 0, states.keypoints, np.nan)
+    u4 = to_rois(states.boxes, width, height)
     u1 = np.zeros((n, BYTES), np.uint8)
     u1[:, :ID] = np.frombuffer(''.join(p.id for p in people).encode(), np.uint8).reshape(n, ID)
     u1[:, ID] = [bool(p.matched) for p in people]
