@@ -24,7 +24,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 from lifting_ros.camera import Camera
 from lifting_ros.msg import Joint, SkeletonArray, SkeletonModel
 from fake_pose_node import FakePipeline
-from lifting_ros.ros import compat, parameters, qos
+from lifting_ros.ros import compat, hri, parameters, qos
 from lifting_ros.ros.conversions import fill_camera_info
 from lifting_ros.ros.images import fill
 from lifting_ros.ros.pose_node import PoseNode
@@ -382,6 +382,33 @@ def test_transforms_of_people(node, monkeypatch):
     assert header.frame_id == 'eye' and header.stamp.sec == 5
     assert [p[1] for p in places] == [0.01, 1.01]
     assert np.allclose(np.linalg.norm(quaternions, axis=1), 1.0)
+
+
+@pytest.mark.parametrize('framed', [(False, True), (True, True), None])
+def test_frames_of_bodies_are_broadcast_once(node, monkeypatch, framed):
+    """With REP-155's, whose they are; where those cannot be, without."""
+    sent, asked = [], []
+
+    def publish(header, people, image, states, body_frames, image_header):
+        asked.append(body_frames)
+        if framed is None:
+            raise ValueError('nothing is published')
+        return np.array(framed)
+
+    def people(self, header, people, quaternions, joints=False):
+        assert len(people) == len(quaternions)
+        sent.append([p.id for p in people])
+        return True
+    monkeypatch.setattr(Transforms, 'people', people)
+    monkeypatch.setattr(hri, 'start', lambda n: SimpleNamespace(
+        publish=publish, close=lambda: None, status=dict))
+    node.set_parameters([rclpy.Parameter('ros4hri', value=True)])
+    node._on_image(one_image(2), {})
+    node.set_parameters([rclpy.Parameter('tf', value='joints')])
+    node._on_image(one_image(2), {})
+    assert asked == [True, False]
+    assert sent[0] == [n for n, done in zip(('abc00', 'abc01'), framed or (False, False))
+                       if not done]
 
 
 def test_view_frame_is_upright_and_said_once(node, monkeypatch):

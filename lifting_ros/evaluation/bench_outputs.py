@@ -9,8 +9,8 @@ import subprocess
 import sys
 
 RUNS = 3
-_NAMES = {'tracking': 'tracking', 'tf': 'body frames on /tf', 'rep155': 'REP-155, 7 topics each '
-          'and 104 frames', 'markers': 'markers with ellipsoids',
+_NAMES = {'tracking': 'tracking', 'rep155': 'REP-155, 7 topics each, and 108 frames',
+          'tf': 'body frames that REP-155 has not', 'markers': 'markers with ellipsoids',
           'asked for': 'the four together', 'messages': '(skeletons, for comparison)',
           'fuse': 'messages read, fused, written'}
 

@@ -108,19 +108,23 @@ class Bodies:
             image: (H, W, 3) uint8 BGR, or None: then nothing is cropped.
             size: (width, height) px of the image; None: that of ``image``.
             skeletons: the SkeletonArray of the same people, which has their twists; or None.
-            body_frames: broadcast ``body_<id>`` too; False where the node does so already.
+            body_frames: broadcast ``body_<id>`` with the frames of the links; False where the
+                node does so.
             image_header: of the image, where positions are in another frame than it, with the
                 same stamp; or None.
             twists: (N, 6) m/s and rad/s of the people, instead of ``skeletons``; or None.
             states: :class:`~lifting_ros.ros.body_states.BodyStates` of the people, where they
                 are there already.
+
+        Returns:
+            (N,) bool, whose ``body_<id>`` was broadcast.
         """
         now, self._header = self._clock(), header
         seen = image_header or header
         if not people:
             self._tracked.publish(self._messages.IdsList(header=seen))
             self._expire(now)
-            return
+            return np.zeros(0, bool)
         if size is None and image is not None:
             size = image.shape[1::-1]
         states = states or BodyStates(people)
@@ -139,6 +143,7 @@ class Bodies:
             for body, box in zip(bodies, boxes):
                 body.crop(seen, box, image, size)
         self._expire(now)
+        return good & (body_frames and self._tf is not None)
 
     def _body(self, name, now):
         body = self._bodies.get(name)

@@ -27,6 +27,7 @@ class Answer:
 
     ``people`` are in the frame of ``header``: the output frame, once it has been found, with the
     image's stamp. ``states`` are those of their bodies, there when the extras are called.
+    ``framed`` says whose ``body_<id>`` REP-155's transforms have brought already.
     """
 
     people: list                   # of Person
@@ -37,6 +38,7 @@ class Answer:
     started: float                 # time.perf_counter() when the image was taken
     frame: str = ''                # the camera's own frame
     states: BodyStates = None
+    framed: np.ndarray = None      # (N,) bool, or None: nobody's
 
 
 class Outputs:
@@ -61,8 +63,8 @@ class Outputs:
         self._model = qos.publisher(node, SkeletonModel, '~/skeleton_model', qos.LATCHED)
         self._model.publish(to_model())
         self.publishers = (self._skeletons, self._marker_out, self._annotated, self._model)
-        for extra in (self._show_markers, self._show_picture, self._show_frames,
-                      self._show_bodies):
+        for extra in (self._show_markers, self._show_picture, self._show_bodies,
+                      self._show_frames):
             self.add(extra)
         self._shown = None  # header of the markers on display
 
@@ -146,7 +148,11 @@ class Outputs:
             told = self._transforms.view(header, values['view_frame'], answer.up)
         kind = self._kind()
         if kind != 'none':
-            told = self._transforms.people(answer.header, answer.people, answer.states.quaternion,
+            people, turns = answer.people, answer.states.quaternion
+            if answer.framed is not None:
+                left = np.flatnonzero(~answer.framed)
+                people, turns = [people[i] for i in left], turns[left]
+            told = self._transforms.people(answer.header, people, turns,
                                           joints=kind == 'joints') and told
         if not told:
             self._once('tf', 'error', 'transforms are asked for (tf, view_frame), but neither '
@@ -165,9 +171,10 @@ class Outputs:
             self._bodies = None
         if self._bodies:
             header = Header(stamp=answer.header.stamp, frame_id=answer.frame)
-            self._bodies.publish(answer.header, answer.people, answer.image,
-                                 states=answer.states, body_frames=self._kind() == 'none',
-                                 image_header=header)
+            # joints' frames are below those of bodies, and go with them
+            answer.framed = self._bodies.publish(
+                answer.header, answer.people, answer.image, states=answer.states,
+                body_frames=self._kind() != 'joints', image_header=header)
 
 
 class Delivery:
