@@ -266,7 +266,7 @@ class Bodies:
 
 def _image(rows, states, size):
     """Fill in regions and 2D points."""
-    scale = 1 / np.array((*size, *size), float)
+    scale = np.array((1 / size[0], 1 / size[1]) * 2)
     region, points = rows[:, :5], rows[:, 5:5 + 3 * len(SKELETON2D)]
     np.multiply(states.boxes, scale, out=region[:, :4])
     region[:, 4] = states.confidence

@@ -33,7 +33,8 @@ class _Drawing:
 
     def __init__(self, people, sigmas, velocities, states):
         # the order of people in the answers changes with their confidence; here it must not
-        order = sorted(np.flatnonzero(states.placed).tolist(), key=lambda i: people[i].id)
+        order = sorted((i for i, known in enumerate(states.placed.tolist()) if known),
+                       key=lambda i: people[i].id)
         people, n = [people[i] for i in order], len(order)
         order = np.array(order, int)
         self.names = [p.id for p in people]

@@ -93,17 +93,16 @@ class Noise:
         now = position.take(_CALM, -1)
         last, before = self._past[:, :, rows]
         gap = self._gap[rows]                             # from before to last
-        known = (gap < _CLOSE) & (dt < _CLOSE) & (gap > 0) & (dt > 0)   # not where it is NaN
+        known = (np.minimum(gap, dt) > 0) & (np.maximum(gap, dt) < _CLOSE)   # not where it is NaN
         if known.any():
             share = (gap / (gap + dt))[:, None]
             other = 1 - share
             rest = last - other * before - share * now
             # squares along the ray and across it: of the measured, and of the covariance
             found, usual = np.empty((2, 2, *now.shape[1:]))
-            far = (last * last).sum(0)
-            along = (rest * last).sum(0)
+            far, along, whole = np.array((last * last, last * rest, rest * rest)).sum(1)
             np.divide(along * along, far, out=found[0])
-            np.subtract((rest * rest).sum(0), found[0], out=found[1])
+            np.subtract(whole, found[0], out=found[1])
             cov = covariance.take(_CALM, -1)
             np.divide(within(cov, outer(last)), far, out=usual[0])
             np.subtract(cov[0] + cov[3] + cov[5], usual[0], out=usual[1])

@@ -22,7 +22,7 @@ for _i in range(6):
 SIX_BY_SIX = tuple(np.concatenate((i, nine // 3, 3 + i)) if k == 0 else np.concatenate(
     (i, 3 + nine % 3, 3 + i)) for nine in (np.arange(9),) for k, i in enumerate((_ROW, _COLUMN)))
 #: How often each of the six is in the sum over all nine.
-_OFTEN = np.array([1.0, 2, 2, 1, 2, 1])[:, None, None]
+_OFTEN = np.array([1.0, 2, 2, 1, 2, 1])
 #: The identity, to be added to six rows of (T, J).
 EYE = np.array([1.0, 0, 0, 1, 0, 1])[:, None, None]
 
@@ -69,7 +69,7 @@ def both(a, b):
 
 def within(six, other):
     """Sum of the products of all elements: (6, T, J), (6, T, J) -> (T, J); of a a^T: a^T S a."""
-    return (_OFTEN * six * other).sum(0)
+    return (_OFTEN @ (six * other).reshape(6, -1)).reshape(six.shape[1:])
 
 
 def turning(rotation):
