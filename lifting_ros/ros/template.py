@@ -140,9 +140,9 @@ class Template:
         if self._row is not None:
             self._row[:] = values
         else:
-            self._f8[self._double] = values[self._double_of]
+            self._f8[self._double] = values.take(self._double_of)
             if len(self._single):
-                self._f4[self._single] = values[self._single_of]
+                self._f4[self._single] = values.take(self._single_of)
         sec, nanosec = stamp.sec & 0xFFFFFFFF, stamp.nanosec
         if self._one is not None:
             self._u4[self._one], self._u4[self._one + 1] = sec, nanosec
@@ -234,8 +234,8 @@ class Sheaf:
         if not self.whole:
             return [patched.message(Header(stamp=stamp, frame_id=frame), values[at:at + count])
                     for patched, frame, at, count in self._items]
-        self._f8[self._double] = values[self._double_of]
-        self._f4[self._single] = values[self._single_of]
+        self._f8[self._double] = values.take(self._double_of)
+        self._f4[self._single] = values.take(self._single_of)
         self._u4[self._stamps] = stamp.sec & 0xFFFFFFFF, stamp.nanosec
         data = self._bytes.tobytes()
         return [data[a:b] for a, b in self._cuts]
