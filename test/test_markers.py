@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation
 from std_msgs.msg import Header
 from visualization_msgs.msg import Marker, MarkerArray
 
+from lifting_ros.matrices import SIX, principal_axes
 from lifting_ros.person import Person, Source
 from lifting_ros.ros import markers, shapes
 from lifting_ros.skeleton import BONES, INDEX
@@ -90,6 +91,21 @@ def test_every_part_is_where_it_belongs(rng):
         half = np.array(xyz(m.scale)) / 2 / 2.0
         assert np.allclose(axes @ np.diag(half**2) @ axes.T, p.covariance[j], atol=1e-6)
         assert m.type == Marker.SPHERE and np.allclose(xyz(m.pose.position), p.joints[j])
+
+
+@pytest.mark.parametrize('values', [
+    (1, 2, 3), (-1, 0, 1), (0, 1, 1), (1, 1, 1e-6), (1, 1e-6, 1e-6), (1, 1 + 1e-9, 2),
+    (1, 2, 2 + 1e-13), (1, 1 + 1e-8, 1 + 1e-9), (1, 1, 1), (0, 0, 0), (1e-9, 2e-9, 1e-3)])
+def test_principal_axes_of_any_symmetric_matrix(rng, values):
+    """However near eigenvalues are to each other; turned in any way and in none."""
+    turns = np.concatenate((Rotation.random(50, rng).as_matrix(),
+                            [np.eye(3)[list(p)] for p in ((0, 1, 2), (1, 2, 0), (2, 0, 1))]))
+    a = turns @ np.diag(values) @ turns.swapaxes(1, 2)
+    found, q = principal_axes(a.reshape(-1, 9).T.take(SIX, 0))
+    axes, size = Rotation.from_quat(q).as_matrix(), max(map(abs, values))
+    assert np.allclose(np.linalg.norm(q, axis=1), 1.0)
+    assert np.abs(axes @ (found.T[:, :, None] * axes.swapaxes(1, 2)) - a).max() <= 1e-14 * size
+    assert np.abs(np.sort(found, 0).T - np.linalg.eigvalsh(a)).max() <= 1e-14 * size
 
 
 def test_quaternions_of_all_rotations(rng):

@@ -17,7 +17,7 @@ from ..matrices import FROM_SIX, NINE, inverted_six
 from ..skeleton import NUM_JOINTS, PELVIS
 from . import motion, small
 from .noise import Noise
-from .small import ABOVE, BELOW, EYE, SIX_BY_SIX, mirrored, outer
+from .small import ABOVE, BELOW, EYE, SQUARES, mirrored, outer
 
 
 @dataclass(frozen=True)
@@ -147,11 +147,10 @@ class FilterBank:
         a = stopped / (still - started + stopped)     # of the still: share that had moved
         b = started / to_moving                       # of the moving: share that was still
         left, off = 1 - b, s[_X1] - s[_X0]
-        # spread of the models' means: of the moving model's position, with its velocity, and of
-        # the latter
+        # how far the models' means are apart, squared: position, with velocity, velocity
         v = s[_V]
         spread = np.concatenate((off, v))
-        spread = spread.take(SIX_BY_SIX[0], 0) * spread.take(SIX_BY_SIX[1], 0)
+        spread = spread.take(SQUARES[0], 0) * spread.take(SQUARES[1], 0)
         was = s[_STILL].copy()
         s[_STILL] += a * (s[_PLACE] - was + (1 - a) * spread[:6])
         spread *= b

@@ -7,24 +7,20 @@ the coordinates last every call is a loop of three for each joint.
 
 import numpy as np
 
-from ..matrices import FROM_SIX, NINE
+from ..matrices import COLUMN, FROM_SIX, IDENTITY, NINE, OFTEN, ROW
 
-_ROW, _COLUMN = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 1, 2, 1, 2, 2])
 #: Of nine rows those of the six, and those of their mirror images.
-ABOVE, BELOW = 3 * _ROW + _COLUMN, 3 * _COLUMN + _ROW
+ABOVE, BELOW = 3 * ROW + COLUMN, 3 * COLUMN + ROW
 #: Six rows of nine, the mean of mirror images.
 _PACK = np.zeros((6, 9))
 for _i in range(6):
     _PACK[_i, ABOVE[_i]] += 0.5
     _PACK[_i, BELOW[_i]] += 0.5
-#: Of a vector (a, b) of six numbers what is multiplied for a a^T (6), a a^T (6), a b^T (9) and
-#: b b^T (6).
-SIX_BY_SIX = tuple(np.concatenate((i, nine // 3, 3 + i)) if k == 0 else np.concatenate(
-    (i, 3 + nine % 3, 3 + i)) for nine in (np.arange(9),) for k, i in enumerate((_ROW, _COLUMN)))
-#: How often each of the six is in the sum over all nine.
-_OFTEN = np.array([1.0, 2, 2, 1, 2, 1])
+#: Rows of a and of b, side by side, whose products are a a^T (6), a b^T (9) and b b^T (6).
+SQUARES = (np.concatenate((ROW, np.arange(9) // 3, 3 + ROW)),
+           np.concatenate((COLUMN, 3 + np.arange(9) % 3, 3 + COLUMN)))
 #: The identity, to be added to six rows of (T, J).
-EYE = np.array([1.0, 0, 0, 1, 0, 1])[:, None, None]
+EYE = IDENTITY[:, None, None]
 
 
 def to_rows(vectors):
@@ -59,17 +55,17 @@ def mirrored(nine):
 
 def outer(a):
     """a a^T: (3, ...) -> (6, ...)."""
-    return a.take(_ROW, 0) * a.take(_COLUMN, 0)
+    return a.take(ROW, 0) * a.take(COLUMN, 0)
 
 
 def both(a, b):
     """a b^T + b a^T: (3, ...), (3, ...) -> (6, ...)."""
-    return (a.take(_ROW, 0) * b.take(_COLUMN, 0)) + (a.take(_COLUMN, 0) * b.take(_ROW, 0))
+    return (a.take(ROW, 0) * b.take(COLUMN, 0)) + (a.take(COLUMN, 0) * b.take(ROW, 0))
 
 
 def within(six, other):
     """Sum of the products of all elements: (6, T, J), (6, T, J) -> (T, J); of a a^T: a^T S a."""
-    return (_OFTEN @ (six * other).reshape(6, -1)).reshape(six.shape[1:])
+    return (OFTEN @ (six * other).reshape(6, -1)).reshape(six.shape[1:])
 
 
 def turning(rotation):
