@@ -340,11 +340,10 @@ class FilterBank:
         """Of one joint of everybody what :class:`.reunion.Sight` keeps.
 
         Returns:
-            position, velocity (T, 3); their covariances ``own``, ``bias`` and
-            ``velocity_covariance`` (T, 3, 3).
+            position and velocity (T, 2, 3); covariances ``own``, ``bias`` and
+            ``velocity_covariance`` (T, 3, 3, 3).
         """
         rows = np.concatenate([part[..., j] for part in (
             self._place, self._speed, self._own, self._state[_BIAS], self._velocity_all)]).T
-        return (rows[:, :3], rows[:, 3:6],
-                *np.swapaxes(rows[:, 6:].reshape(-1, 3, 6) @ FROM_SIX, 0, 1).reshape(
-                    3, -1, 3, 3))
+        return (rows[:, :6].reshape(-1, 2, 3),
+                (rows[:, 6:].reshape(-1, 3, 6) @ FROM_SIX).reshape(-1, 3, 3, 3))

@@ -20,7 +20,7 @@ def states(bank, lifted, at, stamp, show_gap):
         list of T: fields of a person (joints, covariance, velocity, velocity_covariance), or
         None of whom nothing is said any more.
     """
-    parts = [bank.position, bank.covariance(), bank.velocity, bank.velocity_covariance()]
+    parts = bank.position, bank.covariance(), bank.velocity, bank.velocity_covariance()
     stale = [i for i, then in enumerate(lifted) if 0 < stamp - then <= show_gap]
     if stale:
         parts = [part.copy() for part in parts]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..matrices import dot
 from ..skeleton import PELVIS
 from . import motion
 from .association import DRIFT, sigmas
@@ -47,12 +48,12 @@ class Sight:
     @classmethod
     def of(cls, bank, stamp):
         """Of everybody in a FilterBank."""
-        place, velocity, own, stays, speed = bank.joint(PELVIS)
-        along = ((place[:, None] @ stays)[:, 0] * place).sum(1)
-        far = (place * place).sum(1)
-        sigma = np.sqrt(np.maximum(along, 0) / np.maximum(far, 1e-18))
-        return [cls(stamp, *row) for row in zip(place, velocity, own, stays, speed,
-                                                sigma.tolist(), strict=True)]
+        vectors, covariances = bank.joint(PELVIS)
+        place, stays = vectors[:, 0], covariances[:, 1]
+        along = dot((stays @ place[..., None])[..., 0], place)
+        sigma = np.sqrt(np.maximum(along, 0) / np.maximum(dot(place, place), 1e-18))
+        return [cls(stamp, *both, *three, s) for both, three, s in zip(
+            vectors, covariances, sigma.tolist(), strict=True)]
 
     def replaces(self, old):
         """Is it worth more than an older one? Who vanishes behind something is lifted worse and
