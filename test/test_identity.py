@@ -107,6 +107,17 @@ def test_people_who_cross_keep_their_names(shared):
     assert set(owners[0]) != set(owners[1])
 
 
+def test_all_ways_to_follow_people_in_the_table_can_be_run(shared):
+    crowd = crowds.make('crossing', 2, 1, shared / 'data' / 'mocap', seconds=4.0)
+    crowds.lift(crowd, Lifter.from_pretrained())
+    for name, tracker in identity.trackers().items():
+        frames, everybody, _ = identity.follow(tracker, crowd)
+        assert len(frames) == len(everybody) == len(crowd.seen), name
+        # somebody is given out in most images, and is one of those asked for
+        right = [alike.max() > 0.5 for _, _, alike in frames if alike.size]
+        assert len(right) > 0.8 * len(frames) and np.mean(right) > 0.9, name
+
+
 def test_lag_is_the_delay_put_in():
     t = np.arange(120) / 30
     truth = np.zeros((120, 17, 3))

@@ -39,7 +39,7 @@ class BoxTracker(Tracker):
         for track in self._tracks:
             track.settled = True
 
-    def _associate(self, o, stamp, fresh, stature):
+    def _associate(self, o, stamp, *_):
         if not self._tracks or not len(o):
             return []
         boxes = np.array([t.box_at(stamp) if self.moving else t.person.box

@@ -188,6 +188,9 @@ class Tracker:
             track.memory = old[pairs[b]] if b in pairs else None
 
     def _associate(self, o, stamp, fresh, stature, before, seen):
+        """Pairs (row of a track, column of a person of ``o``); evaluation/identity.py has
+        another one, by boxes.
+        """
         tracks = self._tracks
         if not tracks or not len(o):
             return []
