@@ -200,3 +200,32 @@ def test_wrong_extrinsics_are_reported_within_ten_seconds(rng, cameras, shift, t
         assert len(cameras) == 2 or worst.camera == 'camera2'
         assert np.linalg.norm(worst.offset) == pytest.approx(0.05, abs=0.025)
         assert worst.camera in worst.text and 'extrinsic' in worst.text
+
+
+def told_of(rng, disturb, seconds=10.0):
+    """The verdict after some time of three cameras, of which the last's people are disturbed."""
+    fuser, agreement, joints = Fuser(), Agreement(), body(rng)
+    scales = [[0.0]] * 3
+    for f in range(int(10 * seconds)):
+        all_views = views(rng, [joints], f / 10, (0, 1, 2), scales=scales)
+        last = all_views[2].people[0]
+        last.joints = last.joints + disturb(f / 10)
+        fuser.update(all_views, f / 10)
+        agreement.update(fuser.groups, f / 10)
+    return agreement.verdicts()[0]
+
+
+def test_an_arm_on_the_wrong_side_is_no_wrong_extrinsic(rng):
+    arm = np.zeros((17, 3))
+    arm[[11, 12, 13, 14, 15], 2] = 0.15     # a mean over all joints would be 4 cm off
+    assert told_of(rng, lambda t: arm).agree
+    # nor does it hide one
+    verdict = told_of(rng, lambda t: arm + [0, 0, 0.05])
+    assert not verdict.agree and verdict.camera == 'camera2'
+    assert verdict.offset[2] == pytest.approx(0.05, abs=0.015)
+
+
+def test_a_camera_that_is_off_now_and_then_has_no_wrong_extrinsic(rng):
+    # in the mean as much as one that is, but its covariances are too small
+    assert told_of(rng, lambda t: [0, 0, 0.12 * (t % 2.5 < 1)]).agree
+    assert not told_of(rng, lambda t: [0, 0, 0.05]).agree

@@ -4,7 +4,9 @@ Of each person seen by several cameras, the mean of the joints as one camera has
 with what the others make of it. The difference has three parts: errors new after a second or so,
 which time averages out; the errors of the distances, which stay, for the same stature fixes them;
 and t, by which everybody is off who is seen by that camera. Where the first two explain the
-difference, nothing is said of t.
+difference, nothing is said of t. How large the first are is said by the cameras' covariances, and
+by how much the difference has moved about: claims that are too small for this person are found
+out, and too large ones do not hide what there is.
 
 So two cameras find what moves people out of the plane of the two lines of sight, up or down: a
 shift within that plane only moves the point where the lines meet, and distances are not known
@@ -18,10 +20,15 @@ import numpy as np
 
 from ..person import Source
 
-#: chi-squared of 3 degrees of freedom that honest cameras exceed once in a thousand.
-_LIMIT = 16.3
+#: chi-squared of 3 degrees of freedom: in 152 clips of 10 s from pictures, honest cameras came to
+#: 8 at most (docs/reliability.md).
+_LIMIT = 12.0
 #: A mean over the joints is as sure as one over so many joints with independent errors would be.
-_INDEPENDENT = 12.0
+_INDEPENDENT = 17.0
+#: m, joints that two cameras see so much nearer or farther apart than the most count in full.
+_USUAL = 0.01
+#: Of the numbers that are summed up: the gap, its own covariance, its square, and the loadings.
+_GAP, _OWN, _SQUARE, _LOADS = slice(0, 3), slice(3, 12), slice(12, 21), slice(21, None)
 #: Whether a joint of a source is seen.
 _SEEN = np.isin(np.arange(max(Source) + 1), (Source.OBSERVED, Source.DEPTH))
 #: Joints that cameras must have in common.
@@ -36,6 +43,7 @@ class AgreementOptions:
     memory: float = 15.0     # what is older than this counts for little
     renewed: float = 1.0     # errors of a pose are new after so long
     bias: float = 0.006      # m, what one camera's means are off, however long one looks
+    claims: float = 8.0      # s, what covariances claim counts as what was seen in so long
     likely: float = 0.1      # m, extrinsics are off by so much, where they are
     least: float = 0.02      # m, smaller offsets are not complained about
     after: float = 3.0       # s of common sight before anything is said
@@ -135,13 +143,15 @@ class Agreement:
             total, pulled, others = np.zeros((3, 3)), np.zeros(3), set()
             for person in people.values():
                 w, v = person.weight, person.values
-                loads = v[12:].reshape(-1, 3)
-                # values are sums over the weight: own / w is a mean, once more / w its average
-                spread = (v[3:12].reshape(3, 3) + loads.T @ loads) / w ** 2
+                gap, loads = v[_GAP] / w, v[_LOADS].reshape(-1, 3) / w
+                # values are sums over the weight; one more / w is the average's
+                moved = v[_SQUARE].reshape(3, 3) / w - gap[:, None] * gap
+                own = (o.claims * v[_OWN].reshape(3, 3) / w + w * moved) / (o.claims + w)
+                spread = own / w + loads.T @ loads
                 known = np.linalg.inv(spread + 2 * o.bias ** 2 * np.eye(3))
                 others.update(person.cameras)
                 total += known
-                pulled += known @ v[:3] / w
+                pulled += known @ gap
             if not people:
                 continue
             surprise = float(pulled @ np.linalg.solve(total, pulled))
@@ -173,7 +183,7 @@ def _shared(members):
 
 
 def _means(people, common):
-    """Means of people's joints.
+    """Means of people's joints; those on which cameras disagree more than on most count less.
 
     Args:
         people: list of N times C members (sight, row). common: list of N (17,) bool.
@@ -187,11 +197,31 @@ def _means(people, common):
                                             lambda s, i: s.parts.ray[i],
                                             lambda s, i: s.parts.own[i],
                                             lambda s, i: s.parts.scale[i]))
-    share = np.array(common, float)[:, None, None]
-    share /= share.sum(-1, keepdims=True)
+    share = _share(joints, ray, np.array(common))[:, None, None]
     return ((share @ joints)[..., 0, :],
             np.sqrt(scale)[..., None] * (share @ ray)[..., 0, :],
             (share @ own.reshape(n, c, -1, 9)).reshape(n, c, 3, 3) / _INDEPENDENT)
+
+
+def _share(joints, ray, common):
+    """How much each joint counts in the mean, (N, 17), by Huber's weights: an arm that one camera
+    has on the wrong side pulls no more than others.
+
+    Of each two cameras' joints the distance across both lines of sight is looked at, which no
+    stature changes.
+
+    Args:
+        joints, ray: (N, C, 17, 3) m. common: (N, 17) bool, who counts at all.
+    """
+    first, second = np.triu_indices(joints.shape[1], 1)
+    across = np.cross(ray[:, first], ray[:, second])
+    across /= np.maximum(np.linalg.norm(across, axis=-1, keepdims=True), 1e-9)
+    apart = (across * (joints[:, first] - joints[:, second])).sum(-1)          # (N, pairs, 17)
+    apart[~np.broadcast_to(common[:, None], apart.shape)] = np.nan
+    off = np.abs(apart - np.nanmedian(apart, axis=-1, keepdims=True))
+    usual = np.maximum(1.48 * np.nanmedian(off, axis=-1, keepdims=True), _USUAL)
+    share = np.where(common, np.minimum(usual / np.maximum(off, 1e-9), 1).prod(1), 0)
+    return share / share.sum(-1, keepdims=True)
 
 
 def _differences(point, load, own):
@@ -201,8 +231,8 @@ def _differences(point, load, own):
         point, load, own: as :func:`_means` gives them.
 
     Returns:
-        (N, C, 12 + 3 C): of each camera the gap, its own covariance, and the loading of every
-        camera's scale in it.
+        (N, C, 21 + 3 C): of each camera the gap, its own covariance, the square of the gap, and
+        the loading of every camera's scale in it.
     """
     n, c = point.shape[:2]
     load = np.sqrt(c) * load    # covariance intersection of the scales
@@ -210,11 +240,12 @@ def _differences(point, load, own):
     others = (1.0 - np.eye(c))[..., None, None]                       # (C, C, 1, 1)
     rest = others * weight[:, None]                                   # (N, C, C, 3, 3)
     gain = np.linalg.inv(rest.sum(2))[:, :, None] @ rest
-    out = np.empty((n, c, 12 + 3 * c))
-    out[..., :3] = point - (gain @ point[:, None, :, :, None])[..., 0].sum(2)
-    out[..., 3:12] = (own + (gain @ own[:, None] @ gain.swapaxes(-1, -2)).sum(2)).reshape(n, c, 9)
+    out = np.empty((n, c, _LOADS.start + 3 * c))
+    gap = out[..., _GAP] = point - (gain @ point[:, None, :, :, None])[..., 0].sum(2)
+    out[..., _OWN] = (own + (gain @ own[:, None] @ gain.swapaxes(-1, -2)).sum(2)).reshape(n, c, 9)
+    out[..., _SQUARE] = (gap[..., :, None] * gap[..., None, :]).reshape(n, c, 9)
     loads = -(gain @ load[:, None, :, :, None])[..., 0]
     each = np.arange(c)
     loads[:, each, each] = load
-    out[..., 12:] = loads.reshape(n, c, 3 * c)
+    out[..., _LOADS] = loads.reshape(n, c, 3 * c)
     return out
