@@ -24,6 +24,10 @@ _LEVEL_EVERY = 0.5     # seconds from one look at how people stand to the next
 _BESIDE = 0.05  # overlap (IoU) of two boxes from which their people may be mixed up
 _SAME = 0.5     # overlap from which a box that was found says nothing new of who is followed
 _BOTH = 0.05    # least product of the search's score and a new person's confidence
+_NEAR = 0.12    # of the person's size: mean distance of keypoints of one and the same
+_OWNED = 0.08   # the same, of one keypoint
+_SEES = 0.7     # least confidence of whose keypoint it is, of the other's
+_PATCHED = 0.5  # share of who is seen in others' keypoints from which nobody is there
 _SUREST = 8     # joints whose mean is the confidence of a person: of one half hidden they are seen
 
 
@@ -210,7 +214,7 @@ class Pipeline:
         score = person_confidence(confidence)
         # a faint peak in the search needs a sure crop, and the other way round
         sure = np.where(score * belief >= _BOTH, score, 0.0)
-        keep = _distinct(xy, confidence, sure, max(self.options.threshold, 1e-6))
+        keep = distinct(xy, confidence, sure, max(self.options.threshold, 1e-6))
         xy, confidence, covariance, score = (a[keep] for a in (xy, confidence, covariance, score))
         n = len(keep)
         return Observation(
@@ -284,10 +288,15 @@ def keypoint_boxes(xy, confidence, least=0.1):
     return np.concatenate((low - pad, high + pad), axis=1)
 
 
-def _distinct(xy, confidence, score, threshold, near=0.12):
-    """Indices of people sure enough and not the same as a surer one, the surest first.
+def distinct(xy, confidence, score, threshold):
+    """Indices of people sure enough and not the same as surer ones, the surest first.
 
-    Two are the same when the keypoints that both see lie within ``near`` of the person's size.
+    Two are the same when the keypoints that both see lie near each other in the mean. Nobody is
+    there, either, where most of what is seen of him (by confidence) are keypoints of surer people:
+    between two who overlap the network likes to see a third, with an arm of each.
+
+    Args:
+        xy: (N, 17, 2) px; confidence: (N, 17); score: (N,), who is surer. threshold: least score.
     """
     boxes = keypoint_boxes(xy, confidence)
     size = np.sqrt(np.maximum(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1), 1.0))
@@ -296,14 +305,17 @@ def _distinct(xy, confidence, score, threshold, near=0.12):
         return np.array(order, dtype=int)
     weight = np.sqrt(confidence[:, None] * confidence[None])             # (N, N, 17)
     gap = np.linalg.norm(xy[:, None] - xy[None], axis=-1)
-    mean = (weight * gap).sum(-1) / np.maximum(weight.sum(-1), 1e-6)
-    same = mean < near * np.minimum(size[:, None], size[None])
+    smaller = np.minimum(size[:, None], size[None])
+    same = (weight * gap).sum(-1) < _NEAR * smaller * np.maximum(weight.sum(-1), 1e-6)
+    # of i the keypoint is k's, who sees it as well
+    owned = (gap < _OWNED * smaller[..., None]) & (confidence > _SEES * confidence[:, None])
     keep = []
     for i in order:
-        if not same[i, keep].any():
+        if not same[i, keep].any() and (owned[i, keep].any(0) * confidence[i]).sum() <= (
+                _PATCHED * confidence[i].sum()):
             keep.append(i)
     return np.array(keep, dtype=int)
 
 
-__all__ = ['Camera', 'Person', 'Pipeline', 'PipelineOptions', 'keypoint_boxes',
+__all__ = ['Camera', 'Person', 'Pipeline', 'PipelineOptions', 'distinct', 'keypoint_boxes',
            'person_confidence']

@@ -7,7 +7,7 @@ import pytest
 
 from lifting_ros.camera import Camera
 from lifting_ros.person import Person, ScaleSource, Source
-from lifting_ros.pipeline import Pipeline, PipelineOptions, keypoint_boxes
+from lifting_ros.pipeline import Pipeline, PipelineOptions, distinct, keypoint_boxes
 
 SHAPE = np.random.default_rng(3).uniform(0, 1, (17, 2))
 
@@ -145,6 +145,23 @@ def test_reset_forgets():
 def test_the_same_person_found_twice_is_given_once():
     pipeline, _ = make([TWO[0], [52, 62, 203, 441]])
     assert len(pipeline(IMAGE, CAMERA)) == 1
+
+
+def test_nobody_is_between_two_who_has_an_arm_of_each():
+    left, right = SHAPE * [100, 300] + [100, 50], SHAPE[::-1] * [100, 300] + [180, 50]
+    patched = np.where(np.arange(17)[:, None] < 8, left, right)
+    own = SHAPE[np.random.default_rng(4).permutation(17)] * [100, 300] + [140, 50]
+    xy, score = np.stack((left, right, patched, own)), np.array([0.8, 0.7, 0.4, 0.5])
+    sure = np.full((4, 17), 0.6)
+    assert distinct(xy, sure, score, 0.2).tolist() == [0, 1, 3]
+    # whose keypoints they are is who sees them better: then the two are unsure of theirs
+    sure[:2], sure[2] = 0.3, 0.6
+    assert distinct(xy, sure, score, 0.2).tolist() == [0, 1, 3, 2]
+    # and what is not seen of somebody speaks neither for nor against
+    sure[:2] = 0.6
+    xy[2, :8] += [90, 0]
+    sure[2, 8:] = 0.05
+    assert distinct(xy, sure, score, 0.2).tolist() == [0, 1, 3, 2]
 
 
 def test_the_unsure_are_dropped_and_nobody_is_no_error():

@@ -207,14 +207,14 @@ def ours(weights=None, device='cpu'):
         callable image -> (keypoints (M, 17, 2), scores (M,)).
     """
     from ..network import Estimator
-    from ..pipeline import _distinct, person_confidence
+    from ..pipeline import distinct, person_confidence
     estimator = Estimator.from_pretrained(weights, device)
 
     def find(image):
         boxes, score = estimator.find(image, _LEAST)
         found = estimator.keypoints(image, boxes)
         score = score * person_confidence(found.confidence)
-        keep = _distinct(found.xy, found.confidence, score, 0.0)
+        keep = distinct(found.xy, found.confidence, score, 0.0)
         return found.xy[keep], score[keep]
     return find
 
