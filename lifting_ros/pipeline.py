@@ -21,6 +21,8 @@ from .tracking.egomotion import EgoMotion
 from .tracking.ids import IdSource
 
 _LEVEL_EVERY = 0.5     # seconds from one look at how people stand to the next
+_LOST_FOR = 2.0        # seconds for which who is out of sight is searched for more often,
+_LOST_EVERY = 2        # images from one search to the next then
 _BESIDE = 0.05  # overlap (IoU) of two boxes from which their people may be mixed up
 _SAME = 0.5     # overlap from which a box that was found says nothing new of who is followed
 _BOTH = 0.05    # least product of the search's score and a new person's confidence
@@ -38,7 +40,8 @@ class PipelineOptions:
     threshold: float = 0.2         # least confidence of a person, 0..1
     find_threshold: float = 0.1    # least height of a peak of the centre map, 0..1
     max_people: int = 16
-    search_every: int = 5          # images between two searches of the whole image
+    search_every: int = 5          # images between two searches of the whole image; two at most
+                                   # while somebody is out of sight who was seen just now
     stature: float | None = None   # m, where it is known for everybody on the site
     estimate_up: bool = True       # where gravity is not given, tell it by how people stand
 
@@ -150,7 +153,7 @@ class Pipeline:
         now = 0.0 if alone else float(stamp)
         clock = [time.perf_counter()]
 
-        boxes, belief = self._boxes(image, tracker.expected_boxes(now), alone)
+        boxes, belief = self._boxes(image, tracker.expected_boxes(now), alone, now)
         clock.append(time.perf_counter())
         seen = self._observe(image, boxes, belief)
         clock.append(time.perf_counter())
@@ -165,22 +168,26 @@ class Pipeline:
                                1e3 * np.diff(clock)), total=1e3 * (clock[-1] - clock[0]))
         return sorted(people, key=lambda p: (not p.matched, -p.confidence))
 
-    def _boxes(self, image, expected, alone):
-        """Boxes to look into: people followed, and every few images whoever is new.
+    def _boxes(self, image, expected, alone, now):
+        """Boxes to look into: people followed, and every few images whoever is new or back.
 
         Returns:
             boxes (M, 4); how far each is believed (M,): the search's score, 1 for who is known.
         """
         self._since_search += 1
-        search = alone or len(expected) == 0 or self._since_search >= self.options.search_every
+        every = self.options.search_every
+        if not alone and self.tracker.missing(now, _LOST_FOR):
+            every = min(every, _LOST_EVERY)
+        search = alone or len(expected) == 0 or self._since_search >= every
         if not search:
             return expected, np.ones(len(expected))
         if not alone:
             self._since_search = 0
-        # while somebody is followed the scales take turns: all in one image would be a long wait
+        # while somebody is followed the scales take turns: all in one image would be a long wait.
+        # The largest costs more than twice what all the others do
         sides = getattr(self.estimator, 'sides', ())
         one = {} if alone or len(expected) == 0 or len(sides) < 2 else {
-            'side': sides[self._searches % len(sides)]}
+            'side': sides[-1:] if self._searches % 2 else sides[:-1]}
         self._searches += 1
         found, score = self.estimator.find(image, self.options.find_threshold,
                                            self.options.max_people, **one)

@@ -92,6 +92,39 @@ def test_a_newcomer_is_found_while_others_are_followed():
     assert len(later) == 2 and first[0].id in {p.id for p in later}
 
 
+def test_who_is_out_of_sight_is_searched_for_more_often_for_a_time():
+    pipeline, estimator = make(search_every=30)
+    for k in range(20):
+        pipeline(IMAGE, CAMERA, stamp=k / 30)
+    estimator.boxes = np.array(TWO[:1], float)          # the other one is hidden
+    before = estimator.searches
+    for k in range(20, 80):
+        pipeline(IMAGE, CAMERA, stamp=k / 30)
+    soon = estimator.searches - before
+    assert 28 <= soon <= 31
+    for k in range(80, 140):
+        pipeline(IMAGE, CAMERA, stamp=k / 30)
+    assert estimator.searches - before - soon <= 3      # as often as always
+
+
+def test_scales_take_turns_while_somebody_is_followed():
+    class Scales(FakeEstimator):
+        sides, asked = (100, 200, 300), []
+
+        def find(self, image, threshold, max_people, side=sides):
+            self.asked.append(tuple(side))
+            return super().find(image, threshold, max_people)
+
+    pipeline = Pipeline(Scales(TWO), FakeLifter(), PipelineOptions(search_every=1))
+    for k in range(4):
+        pipeline(IMAGE, CAMERA, stamp=k / 30)
+    pipeline(IMAGE, CAMERA)
+    every = (100, 200, 300)
+    assert Scales.asked[0] == Scales.asked[-1] == every
+    assert sorted(Scales.asked[1:3]) == [(100, 200), (300,)] and Scales.asked[3] in [
+        (100, 200), (300,)]
+
+
 class Coarse(FakeEstimator):
     """Its search finds people's boxes too wide; it remembers where it was asked to look."""
 

@@ -75,8 +75,9 @@ PARAMETERS = (
               'person is looked for.', 0.0, 1.0, option='find_threshold'),
     Parameter('max_people', 16, 'Most people in an image; the surest are taken.', 1, 64,
               option='max_people'),
-    Parameter('search_every', 5, 'Images from one search of the whole image to the next; between '
-              'them, people are looked for where they are expected.', 1, 100,
+    Parameter('search_every', 5, 'Images from one search of the whole image to the next, at most '
+              '2 for two seconds after somebody went out of sight; between them, people are '
+              'looked for where they are expected.', 1, 100,
               option='search_every'),
     Parameter('stature', 0.0, 'Stature in metres of everybody on the site, where it is known; '
               '0: that of people in general.', 0.0, 2.5, option='stature', zero_is_none=True),

@@ -66,6 +66,10 @@ class Tracker:
                  if 0 <= stamp - t.seen <= self.options.look_gap]
         return np.array(boxes, dtype=float).reshape(-1, 4)
 
+    def missing(self, stamp, within):
+        """Whether somebody was not seen in the last image who was ``within`` seconds ago."""
+        return any(t.seen != self._stamp and 0 <= stamp - t.seen <= within for t in self._tracks)
+
     def update(self, observation, stamp):
         """Take the people of one image.
 
