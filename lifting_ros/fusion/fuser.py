@@ -10,7 +10,7 @@ from ..prediction import carried, known_velocity
 from ..skeleton import NUM_JOINTS
 from ..tracking.association import match
 from ..tracking.ids import IdSource
-from .information import RHO, Parts, distances, fuse, take_apart
+from .information import RHO, Parts, apart, distances, fuse, take_apart
 
 #: Which source of a joint says most.
 _RANK = np.zeros(max(Source) + 1)
@@ -115,7 +115,7 @@ class Fuser:
         taken = {member for _, members in groups for member in members.items()}
         loose = [(None, {c: i}) for c, s in enumerate(sights) for i in range(len(s.people))
                  if (c, i) not in taken]
-        groups = self._joined(groups + loose, sights)
+        groups = self._joined(groups + loose, sights, everybody)
         self.groups = []
         people = self._fused(groups, sights, everybody, stamp) if groups else []
         self._tracks = [t for t in self._tracks if stamp - t.seen <= self.options.keep]
@@ -140,37 +140,44 @@ class Fuser:
                     groups[row][1][c] = column
         return [(t, members) for t, members in groups if members]
 
-    def _joined(self, groups, sights):
+    def _joined(self, groups, sights, everybody):
         """Groups of different cameras that are one person become one; the older id stays."""
+        if not groups or set.intersection(*(set(members) for _, members in groups)):
+            return groups       # somebody's camera has everybody: nobody is two
+        cost, groups = self._apart(groups, sights, everybody), list(groups)
         while len(groups) > 1:
-            cost = np.full((len(groups), len(groups)), np.nan)
-            for a, (_, mine) in enumerate(groups):
-                for b, (_, other) in enumerate(groups[:a]):
-                    if not mine.keys() & other.keys():
-                        cost[a, b] = self._apart(mine, other, sights)
-            if not (cost < self.options.gate).any():
+            a, b = divmod(int(cost.argmin()), len(groups))
+            if not cost[a, b] < self.options.gate:
                 break
-            a, b = np.unravel_index(np.nanargmin(cost), cost.shape)
             (first, mine), (second, other) = groups[a], groups[b]
             known = sorted((t for t in (first, second) if t), key=lambda t: t.born)
             if len(known) == 2:
                 self._tracks.remove(known[1])
-            merged = (known[0] if known else None, {**other, **mine})
-            groups = [g for i, g in enumerate(groups) if i not in (a, b)] + [merged]
+            groups[a] = known[0] if known else None, {**other, **mine}
+            # as far apart as their members are at most
+            cost[a] = cost[:, a] = np.maximum(cost[a], cost[b])
+            del groups[b]
+            cost = np.delete(np.delete(cost, b, 0), b, 1)
         return groups
 
-    def _apart(self, mine, other, sights):
-        """The largest distance of two groups' members."""
-        worst = 0.0
-        for c, i in mine.items():
-            for d, k in other.items():
-                a, b = sights[c], sights[d]
-                far = distances(a.joints[i:i + 1], _rows(a.parts, [i]), b.joints[k:k + 1],
-                                _rows(b.parts, [k]), self.options.slack)
-                worst = max(worst, float(far[0, 0]))
-                if worst > self.options.gate:
-                    return np.nan
-        return worst
+    def _apart(self, groups, sights, everybody):
+        """The largest distances of any two groups' members (G, G); inf where they have a camera
+        in common, or are too far apart.
+        """
+        n = len(groups)
+        shown = np.zeros((n, len(sights)))
+        group = np.empty(len(everybody.people), int)
+        for g, (_, members) in enumerate(groups):
+            for c, i in members.items():
+                shown[g, c], group[sights[c].start + i] = 1, g
+        cost = np.where(shown @ shown.T > 0, np.inf, 0.0)
+        first, second = np.nonzero(np.triu(cost[group[:, None], group] == 0))
+        far = apart(everybody.joints, everybody.parts, everybody.joints, everybody.parts, first,
+                    second, self.options.slack, self.options.gate)
+        first, second = group[first], group[second]
+        np.maximum.at(cost, (first, second), far)
+        np.maximum.at(cost, (second, first), far)
+        return cost
 
     def _fused(self, groups, sights, everybody, stamp):
         rows = np.array([[s.start + members[c] if c in members else -1 for _, members in groups]

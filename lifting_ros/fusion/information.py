@@ -155,14 +155,19 @@ def distances(a, a_parts, b, b_parts, slack=0.0, beyond=np.inf):
     """
     n, m = len(a), len(b)
     first, second = np.repeat(np.arange(n), m), np.tile(np.arange(m), n)
-    if n * m <= _FEW or not np.isfinite(beyond):
-        return _apart(a, a_parts, b, b_parts, first, second, _WHO, slack).reshape(n, m)
+    return apart(a, a_parts, b, b_parts, first, second, slack, beyond).reshape(n, m)
+
+
+def apart(a, a_parts, b, b_parts, first, second, slack=0.0, beyond=np.inf):
+    """:func:`distances` (P,) of the people ``first`` (P,) of a from ``second`` (P,) of b."""
+    if len(first) <= _FEW or not np.isfinite(beyond):
+        return _apart(a, a_parts, b, b_parts, first, second, _WHO, slack)
     # more joints never bring people nearer
     far = _apart(a, a_parts, b, b_parts, first, second, _SOME, slack)
     near = np.flatnonzero(far <= beyond)
     if len(near):
         far[near] = _apart(a, a_parts, b, b_parts, first[near], second[near], _WHO, slack)
-    return far.reshape(n, m)
+    return far
 
 
 def _apart(a, a_parts, b, b_parts, first, second, joints, slack):
