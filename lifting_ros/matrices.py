@@ -50,6 +50,15 @@ def inverted_six(six):
     return out, determinant
 
 
+def positive(a):
+    """Whether symmetric (..., 3, 3) are positive definite: (...); no where they are not finite."""
+    six = a.reshape(-1, 9).T.take(SIX, 0)
+    with np.errstate(all='ignore'):
+        back, determinant = inverted_six(six)
+    # by the leading minors: the second is the determinant times the inverse's zz
+    return ((six[0] > 0) & (determinant > 0) & (back[5] > 0)).reshape(a.shape[:-2])
+
+
 def _cofactors(six):
     """Cofactors of symmetric matrices by their six numbers: (6, ...) -> (6, ...)."""
     return (six.take(_PLUS[0], 0) * six.take(_PLUS[1], 0)

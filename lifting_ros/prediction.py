@@ -14,20 +14,24 @@ from .tracking import motion
 
 #: m/s in each direction where a velocity is not known: a walk.
 UNKNOWN_SPEED = 0.8
+#: m/s: what says that a joint, or its sigma, is faster says nothing.
+FASTEST = 1e3
 
 
 def known_velocity(velocity, covariance):
     """Velocities and covariances where each is known; else 0 and ``UNKNOWN_SPEED`` squared.
 
     Args:
-        velocity: (..., 3) m/s; covariance: (..., 3, 3) m^2/s^2, NaN where unknown.
+        velocity: (..., 3) m/s; covariance: (..., 3, 3) m^2/s^2, NaN where unknown; what is
+            beyond :data:`FASTEST` is taken for unknown.
 
     Returns:
         The same shapes, all finite.
     """
     velocity = np.asarray(velocity, dtype=np.float64)
     covariance = np.asarray(covariance, dtype=np.float64)
-    known = np.isfinite(velocity).all(-1) & np.isfinite(covariance).all((-1, -2))
+    known = (np.abs(velocity) < FASTEST).all(-1)
+    known &= (np.abs(covariance) < FASTEST ** 2).all((-1, -2))
     return (np.where(known[..., None], velocity, 0.0),
             np.where(known[..., None, None], covariance, UNKNOWN_SPEED ** 2 * np.eye(3)))
 

@@ -5,7 +5,7 @@ import pytest
 
 from lifting_ros.fusion import Agreement, Fuser, View, information
 from lifting_ros.fusion.information import alike, distances, fuse, take_apart
-from lifting_ros.matrices import inverse, inverted
+from lifting_ros.matrices import inverse, inverted, positive
 from lifting_ros.person import Person, Source
 
 SCALE = 0.05                     # of the distances
@@ -56,6 +56,12 @@ def test_inverse_of_small_matrices(rng):
     a = a @ a.swapaxes(-1, -2) + 0.1 * np.eye(3)
     np.testing.assert_allclose(inverse(a), np.linalg.inv(a), rtol=1e-7, atol=1e-9)
     np.testing.assert_allclose(inverted(a)[1], np.linalg.det(a), rtol=1e-7)
+    turned = np.linalg.qr(rng.normal(size=(8, 3, 3)))[0]
+    signs = np.array(np.meshgrid(*[[-1.0, 2.0]] * 3)).reshape(3, 8).T
+    b = turned @ (signs[..., None] * turned.swapaxes(-1, -2))
+    assert (positive(b) == (signs > 0).all(-1)).all() and positive(a).all()
+    for nothing in (0.0, np.nan, np.inf):
+        assert not positive(np.full((1, 3, 3), nothing)).any()
 
 
 def test_the_scale_is_found_in_the_covariance(rng):
@@ -166,6 +172,24 @@ def test_late_and_missing_cameras(rng):
     nan = person('x', np.full((17, 3), np.nan), np.full((17, 3, 3), np.nan))
     vs[0].people.append(nan)                     # a camera without calibration: left out
     assert len(Fuser().update(vs, 1.0)) == 1
+
+
+@pytest.mark.parametrize('name, value', [
+    ('covariance', np.zeros((3, 3))), ('covariance', np.ones((3, 3))),
+    ('covariance', 1e200 * np.eye(3)), ('joints', 1e200),
+    ('velocity_covariance', 1e200 * np.eye(3))])
+def test_one_joint_that_makes_no_sense_spoils_nobody(rng, name, value):
+    fuser, bodies = Fuser(), [body(rng), body(rng, (2.0, 0))]
+    for stamp in (0.0, 0.1, 0.2):
+        vs = views(rng, bodies, stamp)
+        getattr(vs[0].people[0], name)[4] = value
+        people = fuser.update(vs, stamp)
+        assert len(people) == 2     # by the other cameras, or without the velocity
+        for p in people:
+            assert all(np.isfinite(getattr(p, n)).all() for n in (
+                'joints', 'covariance', 'velocity', 'velocity_covariance'))
+            assert np.linalg.eigvalsh(p.covariance).min() > 0
+            assert min(np.linalg.norm(p.joints - b, axis=-1).mean() for b in bodies) < 0.1
 
 
 def test_time_that_jumps_back_starts_afresh_with_other_ids(rng):

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..matrices import inverse
-from ..person import Person, ScaleSource, Source
+from ..matrices import inverse, positive
+from ..person import Person, ScaleSource, Source, stacked
 from ..prediction import carried, known_velocity
 from ..skeleton import NUM_JOINTS
 from ..tracking.association import match
@@ -36,6 +36,8 @@ class View:
     Args:
         camera: its name. stamp: s, of its image.
         people: list of :class:`~lifting_ros.person.Person` in the common frame, at ``stamp``.
+            Who has a joint that is not known, or whose covariance is none (not positive
+            definite), is left out.
         origin: (3,) m, the camera's centre in the common frame; None where it is not known:
             its errors are then taken for those of any other camera (covariance intersection).
         arrays: joints, covariance, velocity and velocity_covariance of the people, (N, 17, ...)
@@ -78,6 +80,8 @@ class _Track:
 
 
 _TINY = 1e-9 * np.eye(3)
+#: m, nobody is farther from the common frame's origin.
+_FARTHEST = 1e7
 _NOBODY = tuple((name, np.broadcast_to(value, (1, NUM_JOINTS, *value.shape))) for name, value in (
     ('joints', np.zeros(3)), ('covariance', np.eye(3)), ('velocity', np.zeros(3)),
     ('spread', np.eye(3))))
@@ -212,19 +216,15 @@ def _sights(views, tracks, stamp):
     """A _Sight for each view; one of everybody together, with nobody behind them; one of the
     tracks.
     """
-    kept, arrays = [], []
-    for view in views:
-        some, four = view.people, view.arrays
-        if four is None:
-            four = [np.array([getattr(p, name) for p in some], np.float64).reshape(
-                (len(some), NUM_JOINTS) + shape) for name, shape in (
-                    ('joints', (3,)), ('covariance', (3, 3)), ('velocity', (3,)),
-                    ('velocity_covariance', (3, 3)))]
-        good = np.isfinite(four[0].sum((1, 2)) + four[1].sum((1, 2, 3)))
-        if not good.all():
-            some, four = [p for p, g in zip(some, good) if g], [a[good] for a in four]
-        kept.append(some)
-        arrays.append(four)
+    kept = [view.people for view in views]
+    arrays = [stacked(v.people) if v.arrays is None else v.arrays for v in views]
+    joints, covariance = (np.concatenate([nobody[:0], *(four[i] for four in arrays)])
+                          for i, (_, nobody) in enumerate(_NOBODY[:2]))
+    good = (np.abs(joints) < _FARTHEST).all((1, 2)) & positive(covariance).all(1)
+    if not good.all():
+        good = np.split(good, np.cumsum([len(some) for some in kept])[:-1])
+        kept = [[p for p, g in zip(*both) if g] for both in zip(kept, good)]
+        arrays = [[a[g] for a in four] for four, g in zip(arrays, good)]
     people = [p for some in kept for p in some]
     n, count = len(people), [len(some) for some in kept]
     # in one go: everybody, nobody, the tracks
